@@ -1,0 +1,13 @@
+//! MQTT 3.1, 3.1.1 and 5.0 without I/O, clock or runtime.
+//!
+//! [`packet`] is the one model of all versions, [`topic`] holds names and filters that are valid by
+//! construction, [`link`] is the protocol machine of one connection: bytes in, packets out, packets in,
+//! bytes out. Nothing outside this crate knows which version a connection speaks.
+
+pub mod packet;
+pub mod reason;
+pub mod topic;
+
+pub use packet::Packet;
+pub use reason::ReasonCode;
+pub use topic::{Filter, Topic};
