@@ -1,0 +1,383 @@
+//! The configuration as the rest of Postern sees it: checked, with every default filled in.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
+use zeroize::Zeroizing;
+
+use crate::problem::{Origin, Problem, Spanned};
+
+/// A configuration, and what its author should know about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// To be shown at start; none of them stops the broker.
+    pub warnings: Vec<Problem>,
+}
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This process.
+    pub node: Node,
+    /// The standard plugins.
+    pub plugins: PluginsConfig,
+    /// Limits of sessions.
+    pub mqtt: Mqtt,
+    /// The log.
+    pub log: Log,
+    /// All listeners, also those with `enable = false`: `tcp` first, then `ssl`, each in the order of names.
+    pub listeners: Vec<Listener>,
+}
+
+/// `node`: this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// `node.name`
+    pub name: String,
+    /// `node.data_dir`: certificates are under it, and the cache of compiled plugins.
+    pub data_dir: PathBuf,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: "postern@127.0.0.1".to_owned(), data_dir: PathBuf::from("data") }
+    }
+}
+
+/// `plugins`: the standard plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginsConfig {
+    /// `plugins.dir`: where the standard plugins are.
+    pub dir: PathBuf,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("plugins") }
+    }
+}
+
+/// `mqtt`: limits of sessions, and the standard way from certificates to names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Longest packet accepted, in bytes.
+    pub max_packet_size: u32,
+    /// Messages of QoS 1 and 2 on their way to one client.
+    pub max_inflight: u16,
+    /// Messages that wait for one client.
+    pub max_mqueue_len: usize,
+    /// How long the session of an absent MQTT 3.1.1 client is kept, and the longest that an MQTT 5.0 client may ask for.
+    pub session_expiry_interval: Duration,
+    /// For listeners that say nothing themselves.
+    pub peer_cert_as_username: PeerCert,
+    /// For listeners that say nothing themselves.
+    pub peer_cert_as_clientid: PeerCert,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            max_packet_size: 1 << 20,
+            max_inflight: 32,
+            max_mqueue_len: 1000,
+            session_expiry_interval: Duration::from_secs(2 * 60 * 60),
+            peer_cert_as_username: PeerCert::Disabled,
+            peer_cert_as_clientid: PeerCert::Disabled,
+        }
+    }
+}
+
+/// What of the client's certificate becomes a name, in EMQX's words. EMQX's `crt` and `pem` are the certificate
+/// itself, which is longer than any name may be, and are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerCert {
+    /// Nothing.
+    Disabled,
+    /// The subject's common name.
+    Cn,
+    /// The subject as RFC 4514 text.
+    Dn,
+    /// The MD5 of the DER.
+    Md5,
+}
+
+impl PeerCert {
+    /// The word in the configuration, which is also the plugin's.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Cn => "cn",
+            Self::Dn => "dn",
+            Self::Md5 => "md5",
+        }
+    }
+}
+
+/// `log`: what is logged and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Log {
+    /// From which level on.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// What stops something from working.
+    Error,
+    /// What needs somebody's eye.
+    Warn,
+    /// The events of the day.
+    #[default]
+    Info,
+    /// Each connection's steps.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word in the configuration, which is also that of the `tracing` crates.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+}
+
+/// What carries the MQTT bytes of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenerKind {
+    /// `listeners.tcp`
+    Tcp,
+    /// `listeners.ssl`
+    Ssl,
+}
+
+impl ListenerKind {
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Ssl => "ssl",
+        }
+    }
+}
+
+/// One listener.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// `TYPE:NAME`
+    pub id: ListenerId,
+    /// What carries the MQTT bytes.
+    pub kind: ListenerKind,
+    /// The listener's own name.
+    pub name: String,
+    /// Where its block begins.
+    pub at: Origin,
+    /// Whether it is opened.
+    pub enable: bool,
+    /// The address to listen on; port 0 is any free one.
+    pub bind: Spanned<SocketAddr>,
+    /// Connections at the same time; none is without limit.
+    pub max_connections: Option<usize>,
+    /// Before all topics of its clients, with `${clientid}`, `${username}` and `${namespace}` in it; may be empty.
+    pub mountpoint: String,
+    /// The tenants that its clients can belong to: those of `namespaces` and of `managed_certs`, sorted, each once.
+    pub namespaces: Vec<NamespaceName>,
+    /// TLS; none on `tcp`, always there on `ssl`.
+    pub tls: Option<Tls>,
+    /// The plugins in their order; none where the key is absent, and the standard plugins run.
+    pub plugins: Option<Vec<Spanned<PluginEntry>>>,
+    /// The listener's own, else that of `mqtt`.
+    pub peer_cert_as_username: PeerCert,
+    /// The listener's own, else that of `mqtt`.
+    pub peer_cert_as_clientid: PeerCert,
+    /// Sockets of one address that have not yet finished their CONNECT.
+    pub max_unauthenticated_per_address: u32,
+}
+
+/// `ssl_options` of a listener.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Where certificates come from.
+    pub source: CertSource,
+    /// Whether clients show one.
+    pub client_auth: ClientAuth,
+    /// Who signs the clients' certificates. For managed bundles each bundle brings its own.
+    pub cacertfile: Option<Spanned<PemSource>>,
+    /// The protocol versions.
+    pub versions: Versions,
+    /// From the first byte of the connection to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+}
+
+/// Whether clients show a certificate: `verify` and `fail_if_no_peer_cert` in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// `verify_none`
+    Off,
+    /// `verify_peer` alone.
+    Optional,
+    /// `verify_peer` with `fail_if_no_peer_cert = true`.
+    Required,
+}
+
+/// The protocol versions of a listener. At least one is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// TLS 1.2 (RFC 5246).
+    pub tls12: bool,
+    /// TLS 1.3 (RFC 8446).
+    pub tls13: bool,
+}
+
+/// Where a listener's certificates come from.
+#[derive(Debug, Clone)]
+pub enum CertSource {
+    /// One certificate, from files.
+    Files {
+        /// Leaf first, then the intermediates in their order.
+        certfile: Spanned<PemSource>,
+        /// The private key.
+        keyfile: Spanned<PemSource>,
+        /// Opens the key where it is encrypted.
+        password: Option<Spanned<PasswordSource>>,
+    },
+    /// Bundles under the data directory, chosen by name. Never empty; the first one is the default.
+    Managed(Vec<Spanned<ManagedCert>>),
+}
+
+/// A bundle that a listener presents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagedCert {
+    /// Which.
+    pub bundle: BundleRef,
+    /// For which name: in lower case without a trailing dot, exact or with one leading `*.`.
+    pub sni: Option<String>,
+}
+
+/// PEM in a file, or in the configuration itself as EMQX allows it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PemSource {
+    /// A path; a relative one is meant from the working directory.
+    Path(PathBuf),
+    /// The PEM.
+    Inline(Secret),
+}
+
+impl fmt::Debug for PemSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Inline(_) => f.write_str("(PEM in the configuration)"),
+        }
+    }
+}
+
+/// A password, or the file that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// The password.
+    Inline(Secret),
+    /// Written as `file://PATH`: the file's text without the line end.
+    File(PathBuf),
+}
+
+/// A text that is shown to nobody: wiped when dropped, and not in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// One plugin of a listener.
+#[derive(Clone, PartialEq)]
+pub struct PluginEntry {
+    /// The component; a relative path is meant from the working directory.
+    pub path: PathBuf,
+    /// Handed to the plugin as it is; an empty object where nothing is written.
+    pub config: serde_json::Value,
+    /// Longest time of one call; none for the host's default.
+    pub timeout: Option<Duration>,
+    /// Most memory of one instance, in bytes; none for the host's default.
+    pub memory: Option<u64>,
+    /// What a failed call means.
+    pub on_error: OnError,
+    /// Whether instances are used again.
+    pub isolation: Isolation,
+    /// Whether decisions may be remembered.
+    pub cache: bool,
+}
+
+impl fmt::Debug for PluginEntry {
+    /// Without `config`, which may hold what only the plugin should know.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginEntry")
+            .field("path", &self.path)
+            .field("timeout", &self.timeout)
+            .field("memory", &self.memory)
+            .field("on_error", &self.on_error)
+            .field("isolation", &self.isolation)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a failed plugin call means for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnError {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// For the choice of the certificate alone: the listener's default bundle answers. Other calls: refused.
+    DefaultBundle,
+}
+
+/// Whether a plugin's instances are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Isolation {
+    /// After an ordinary answer.
+    #[default]
+    Warm,
+    /// Never: each call has a pristine one.
+    PerCall,
+}
