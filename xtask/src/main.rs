@@ -1,2 +1,41 @@
-//! x
-fn main() {}
+//! The tasks of this repository, one file per command: `cargo xtask help`.
+
+mod build_plugins;
+mod failure;
+mod guests;
+mod progress;
+mod repository;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// The tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = false)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build the guests under `plugins/` into components: target/plugins/NAME.wasm.
+    BuildPlugins(build_plugins::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome: Result<(), Failure> = match arguments.task {
+        Task::BuildPlugins(arguments) => build_plugins::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
