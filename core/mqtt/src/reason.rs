@@ -123,4 +123,22 @@ impl ReasonCode {
             _ => 3,
         }
     }
+
+    /// What a CONNACK return code of 3.1.1 says; none for a reserved one.
+    pub(crate) fn from_v3_connack(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::SUCCESS,
+            1 => Self::UNSUPPORTED_PROTOCOL_VERSION,
+            2 => Self::CLIENT_IDENTIFIER_NOT_VALID,
+            3 => Self::SERVER_UNAVAILABLE,
+            4 => Self::BAD_USER_NAME_OR_PASSWORD,
+            5 => Self::NOT_AUTHORIZED,
+            _ => return None,
+        })
+    }
+
+    /// The SUBACK return code of 3.1.1 (table 3.9) that says the same.
+    pub(crate) fn v3_sub_ack(self) -> u8 {
+        if self.is_error() { 0x80 } else { self.0 }
+    }
 }

@@ -1,0 +1,178 @@
+//! What a peer can do wrong on the wire, and the reason code that says so.
+
+use crate::reason::ReasonCode;
+
+/// A violation of the standard, or of a limit, by the other end. No variant carries text of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// MQTT-3.1.0-1
+    #[error("the first packet is not CONNECT")]
+    NotConnect,
+    /// MQTT-3.1.0-2
+    #[error("a second CONNECT")]
+    SecondConnect,
+    /// Table 2-1: type 0, and in 3.x type 15.
+    #[error("packet type {0} is reserved")]
+    ReservedType(u8),
+    /// Table 2-1: the direction of flow.
+    #[error("a packet type that this end never sends")]
+    WrongDirection,
+    /// MQTT-2.1.3-1, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1
+    #[error("reserved flags of the fixed header are not as they must be")]
+    FixedHeaderFlags,
+    /// 1.5.5
+    #[error("a variable byte integer has more than four bytes")]
+    VarIntTooLong,
+    /// MQTT-1.5.5-1
+    #[error("a variable byte integer is longer than its value needs")]
+    VarIntNotMinimal,
+    /// 3.2.2.3.6; before CONNACK [`crate::Limits::connect_packet_bytes`].
+    #[error("the packet is larger than allowed")]
+    PacketTooLarge,
+    /// A field reaches beyond the end of its packet or of its property section.
+    #[error("a field reaches beyond the end of its packet")]
+    Truncated,
+    /// Bytes after the last field.
+    #[error("bytes are left over after the last field")]
+    TrailingBytes,
+    /// MQTT-1.5.4-1
+    #[error("a string is not well-formed UTF-8")]
+    NotUtf8,
+    /// MQTT-1.5.4-2
+    #[error("a string contains U+0000")]
+    Nul,
+    /// MQTT-3.1.2-1
+    #[error("the protocol name is not MQTT")]
+    ProtocolName,
+    /// MQTT-3.1.2-2
+    #[error("protocol level {0} is not supported")]
+    ProtocolLevel(u8),
+    /// MQTT-3.1.2-3
+    #[error("the reserved flag of CONNECT is set")]
+    ConnectFlagReserved,
+    /// MQTT-3.1.2-11 and -13
+    #[error("will QoS or will retain without a will")]
+    WillFlags,
+    /// MQTT-3.1.2-12, MQTT-3.3.1-4
+    #[error("QoS 3 does not exist")]
+    QoS3,
+    /// MQTT-3.1.2-22 of 3.1.1
+    #[error("a password without a user name")]
+    PasswordWithoutUsername,
+    /// MQTT-3.1.3-8 of 3.1.1
+    #[error("an empty client identifier without a clean session")]
+    ClientIdMissing,
+    /// 2.2.2.2
+    #[error("a property identifier that does not exist")]
+    PropertyUnknown,
+    /// 2.2.2.2
+    #[error("a property that does not belong in this packet")]
+    PropertyMisplaced,
+    /// 2.2.2.2
+    #[error("a property is there twice")]
+    PropertyRepeated,
+    /// A value that its property does not have, such as a Receive Maximum of 0.
+    #[error("a property has a value that is not allowed")]
+    PropertyValue,
+    /// [`crate::Limits::user_properties`]
+    #[error("too many user properties")]
+    TooManyUserProperties,
+    /// 3.1.2.11.10
+    #[error("authentication data without an authentication method")]
+    AuthenticationData,
+    /// MQTT-4.12.0-1
+    #[error("the authentication method is not offered")]
+    AuthenticationMethod,
+    /// MQTT-4.12.0-6 and -7
+    #[error("AUTH without an authentication method in CONNECT")]
+    UnexpectedAuth,
+    /// MQTT-2.2.1-2 to -4
+    #[error("packet identifier 0")]
+    PacketIdZero,
+    /// MQTT-3.3.1-2
+    #[error("DUP is set on a message of QoS 0")]
+    DupQoS0,
+    /// 3.3.2.1: nothing to publish to, as neither name nor known alias is given.
+    #[error("no topic name, and no alias that stands for one")]
+    TopicMissing,
+    /// MQTT-3.3.2-2, MQTT-4.7.3-1, or deeper than [`crate::topic::MAX_LEVELS`].
+    #[error("the topic name is not valid")]
+    TopicInvalid,
+    /// MQTT-3.3.2-14
+    #[error("the response topic is not a valid topic name")]
+    ResponseTopic,
+    /// MQTT-3.3.2-8 and -9
+    #[error("topic alias 0 or above the maximum")]
+    TopicAlias,
+    /// MQTT-3.3.4-6
+    #[error("a subscription identifier from a client")]
+    SubscriptionIdFromClient,
+    /// MQTT-3.8.3-2, MQTT-3.10.3-2
+    #[error("no topic filter")]
+    NoFilter,
+    /// [`crate::Limits::filters`]
+    #[error("too many topic filters in one packet")]
+    TooManyFilters,
+    /// MQTT-3.8.3-5
+    #[error("reserved subscription options are set")]
+    SubscriptionOptions,
+    /// MQTT-3.8.3-4
+    #[error("No Local on a shared subscription")]
+    NoLocalShared,
+    /// MQTT-3.4.2-1 and its like
+    #[error("a reason code that this packet does not have")]
+    ReasonUnknown,
+    /// 3.14.2.2.2
+    #[error("a session that ends with its connection was given an expiry at DISCONNECT")]
+    SessionExpiryRaised,
+    /// MQTT-3.1.4-6, MQTT-3.14.4-1 and -2
+    #[error("bytes after the end of the conversation")]
+    AfterEnd,
+}
+
+impl Fault {
+    /// How 5.0 names it.
+    pub fn reason(self) -> ReasonCode {
+        match self {
+            Self::ReservedType(_)
+            | Self::FixedHeaderFlags
+            | Self::VarIntTooLong
+            | Self::VarIntNotMinimal
+            | Self::Truncated
+            | Self::TrailingBytes
+            | Self::NotUtf8
+            | Self::Nul
+            | Self::ConnectFlagReserved
+            | Self::WillFlags
+            | Self::QoS3
+            | Self::PasswordWithoutUsername
+            | Self::PropertyUnknown
+            | Self::PropertyMisplaced
+            | Self::DupQoS0
+            | Self::SubscriptionOptions
+            | Self::ReasonUnknown => ReasonCode::MALFORMED_PACKET,
+            Self::NotConnect
+            | Self::SecondConnect
+            | Self::WrongDirection
+            | Self::PropertyRepeated
+            | Self::PropertyValue
+            | Self::AuthenticationData
+            | Self::UnexpectedAuth
+            | Self::PacketIdZero
+            | Self::TopicMissing
+            | Self::ResponseTopic
+            | Self::SubscriptionIdFromClient
+            | Self::NoFilter
+            | Self::NoLocalShared
+            | Self::SessionExpiryRaised
+            | Self::AfterEnd => ReasonCode::PROTOCOL_ERROR,
+            Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
+            Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
+            Self::ClientIdMissing => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+            Self::TooManyUserProperties | Self::TooManyFilters => ReasonCode::QUOTA_EXCEEDED,
+            Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
+            Self::TopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
+            Self::TopicAlias => ReasonCode::TOPIC_ALIAS_INVALID,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A cursor over the body of one packet. Every read is checked against what is there, so that no length in a
+//! packet is ever believed, let alone allocated.
+
+use bytes::Bytes;
+
+use crate::fault::Fault;
+
+/// Up to this many bytes are copied, longer ones share the buffer that they arrived in: a short payload that
+/// is kept for long would otherwise pin a whole read buffer.
+pub(crate) const COPIED_UP_TO_BYTES: usize = 4_096;
+
+/// The unread rest of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    /// What `rest` is a part of, if it may be shared.
+    owner: Option<&'a Bytes>,
+}
+
+impl<'a> Reader<'a> {
+    /// Over bytes that are all copied.
+    pub(crate) fn borrowed(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, owner: None }
+    }
+
+    /// Over bytes whose long parts are shared.
+    pub(crate) fn shared(bytes: &'a Bytes) -> Self {
+        Self { rest: bytes, owner: Some(bytes) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Takes `count` bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Fault::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Takes `count` bytes as a reader of its own.
+    pub(crate) fn split(&mut self, count: usize) -> Result<Self, Fault> {
+        Ok(Self { rest: self.take(count)?, owner: self.owner })
+    }
+
+    /// Takes all that is left.
+    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, Fault> {
+        let (&first, rest) = self.rest.split_first().ok_or(Fault::Truncated)?;
+        self.rest = rest;
+        Ok(first)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Fault> {
+        let (value, rest) = self.rest.split_first_chunk().ok_or(Fault::Truncated)?;
+        self.rest = rest;
+        Ok(u16::from_be_bytes(*value))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Fault> {
+        let (value, rest) = self.rest.split_first_chunk().ok_or(Fault::Truncated)?;
+        self.rest = rest;
+        Ok(u32::from_be_bytes(*value))
+    }
+
+    /// A Variable Byte Integer (1.5.5).
+    pub(crate) fn var_int(&mut self) -> Result<u32, Fault> {
+        let (value, bytes) = var_int(self.rest)?.ok_or(Fault::Truncated)?;
+        self.rest = &self.rest[bytes..];
+        Ok(value)
+    }
+
+    /// Binary Data (1.5.6).
+    pub(crate) fn binary(&mut self) -> Result<&'a [u8], Fault> {
+        let length = self.u16()?;
+        self.take(usize::from(length))
+    }
+
+    /// A UTF-8 Encoded String (1.5.4): well-formed, so without surrogates (MQTT-1.5.4-1), and without U+0000
+    /// (MQTT-1.5.4-2). A byte order mark is kept (MQTT-1.5.4-3).
+    pub(crate) fn text(&mut self) -> Result<&'a str, Fault> {
+        let text = std::str::from_utf8(self.binary()?).map_err(|_| Fault::NotUtf8)?;
+        if text.contains('\0') {
+            return Err(Fault::Nul);
+        }
+        Ok(text)
+    }
+
+    /// Makes a part of this packet outlive it.
+    pub(crate) fn keep(&self, part: &'a [u8]) -> Bytes {
+        match self.owner {
+            Some(owner) if part.len() > COPIED_UP_TO_BYTES => owner.slice_ref(part),
+            _ => Bytes::copy_from_slice(part),
+        }
+    }
+
+    /// All must have been read.
+    pub(crate) fn finish(self) -> Result<(), Fault> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Fault::TrailingBytes) }
+    }
+}
+
+/// The Variable Byte Integer at the start of `bytes`, and how many bytes it has; `None`: more are needed.
+pub(crate) fn var_int(bytes: &[u8]) -> Result<Option<(u32, usize)>, Fault> {
+    let mut value = 0_u32;
+    for (index, &byte) in bytes.iter().take(4).enumerate() {
+        value |= u32::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            // A last byte of 0 adds nothing to the bytes before it (MQTT-1.5.5-1).
+            if byte == 0 && index > 0 {
+                return Err(Fault::VarIntNotMinimal);
+            }
+            return Ok(Some((value, index + 1)));
+        }
+    }
+    if bytes.len() >= 4 { Err(Fault::VarIntTooLong) } else { Ok(None) }
+}
