@@ -191,10 +191,7 @@ fn short_name(oid: &str) -> Option<&'static str> {
 
 /// The attributes in the certificate's order, and the text: last RDN first, the attributes of one RDN
 /// joined by `+` (RFC 4514 section 2).
-fn read_name(
-    name: &X509Name<'_>,
-    what: &'static str,
-) -> Result<(Vec<NameAttribute>, String), AmbiguousCertificate> {
+fn read_name(name: &X509Name<'_>, what: &'static str) -> Result<(Vec<NameAttribute>, String), AmbiguousCertificate> {
     bounded(what, name.iter_attributes().count(), CertFacts::MAX_NAME_ATTRIBUTES)?;
     let mut attributes = Vec::new();
     let mut rdns = Vec::new();

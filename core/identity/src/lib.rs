@@ -10,8 +10,8 @@ pub mod refusal;
 
 pub use certificate::{AmbiguousCertificate, CertFacts, NameAttribute, SubjectAltName};
 pub use decide::{
-    Answer, BundleDirectory, BundleInfo, CertificateChoice, CertificateQuestion, ClientAuthWish, ClientHello,
-    Decision, Gate, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Peer, Transport,
+    Answer, BundleDirectory, BundleInfo, CertificateChoice, CertificateQuestion, ClientAuthWish, ClientHello, Decision,
+    Gate, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Peer, Transport,
 };
 pub use names::{BundleName, BundleRef, DnsName, IdentityText, ListenerId, Namespace, NamespaceName, PluginName};
 pub use refusal::{Refusal, Stage, Why};

@@ -1,1 +1,30 @@
-//! x
+//! Keys, certificates and TLS settings: what a listener can answer with, whom it trusts, and what a
+//! handshake proved.
+//!
+//! Values in, values out: no sockets, no files, no clock. The crypto provider is always named (aws-lc-rs);
+//! no process default is read or set.
+//!
+//! - [`Bundle`]: a certificate chain, its key and the client CA that belongs to it, checked at birth.
+//! - [`Keyring`]: the bundles of one listener and the names they answer to.
+//! - [`ServerConfigs`]: the rustls settings for a bundle, made once.
+//! - [`sanitize_hello`]: what a client offered, in words that are safe to compare and to log.
+//! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
+//! - [`explain`], [`plaintext_alert`]: how a handshake failed, and how to say so to the client.
+
+pub mod alert;
+pub mod bundle;
+pub mod chain;
+pub mod configs;
+pub mod hello;
+mod key;
+pub mod keyring;
+mod pem;
+pub mod policy;
+
+pub use alert::{alert_for, explain, plaintext_alert};
+pub use bundle::{Bundle, BundleError, BundleFault, BundlePart, BundleWarning, PemSet};
+pub use chain::{ChainError, verified_chain};
+pub use configs::{ConfigError, ServerConfigs, check_client_auth};
+pub use hello::sanitize_hello;
+pub use keyring::{Keyring, KeyringEntry, KeyringError};
+pub use policy::{ClientAuth, TlsPolicy, Versions};

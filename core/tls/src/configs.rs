@@ -1,0 +1,150 @@
+//! The rustls settings for each bundle, made once and shared by all its connections.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use postern_identity::{BundleRef, ClientAuthWish};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+
+use crate::bundle::Bundle;
+use crate::policy::{ClientAuth, TlsPolicy, Versions};
+
+/// Why a bundle cannot answer under these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Client certificates are wanted and there is nobody to trust.
+    #[error(
+        "bundle {bundle} has no client CA, and client certificates are asked for; give it one (`ca.pem`, or \
+         `cacertfile`), or set `verify = verify_none`"
+    )]
+    NoClientCa {
+        /// The bundle.
+        bundle: BundleRef,
+    },
+    /// Neither TLS 1.2 nor 1.3.
+    #[error("no TLS version is enabled; `versions` must name tlsv1.2 or tlsv1.3")]
+    NoVersion,
+    /// rustls refused the settings.
+    #[error("bundle {bundle}: {reason}")]
+    Refused {
+        /// The bundle.
+        bundle: BundleRef,
+        /// In rustls' words.
+        reason: String,
+    },
+}
+
+/// Whether the bundle can ask for client certificates in this way: the trust in them is the bundle's own CA,
+/// never another's.
+pub fn check_client_auth(bundle: &Bundle, auth: ClientAuth) -> Result<(), ConfigError> {
+    if auth != ClientAuth::Off && !bundle.has_client_ca() {
+        return Err(ConfigError::NoClientCa { bundle: bundle.name().clone() });
+    }
+    Ok(())
+}
+
+/// The crypto provider of everything in this crate.
+pub(crate) fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+/// A generation of a bundle, and how strictly clients are asked.
+type Key = (u64, ClientAuth);
+
+struct Made {
+    /// Tells when nobody can ask for this any more.
+    bundle: Weak<Bundle>,
+    config: Arc<ServerConfig>,
+}
+
+/// The rustls settings of one listener, one for each bundle and strictness.
+pub struct ServerConfigs {
+    policy: TlsPolicy,
+    provider: Arc<CryptoProvider>,
+    made: RwLock<HashMap<Key, Made>>,
+}
+
+impl fmt::Debug for ServerConfigs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfigs").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl ServerConfigs {
+    /// Settings under this policy.
+    pub fn new(policy: TlsPolicy) -> Self {
+        Self { policy, provider: Arc::new(provider()), made: RwLock::default() }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &TlsPolicy {
+        &self.policy
+    }
+
+    /// The settings with which the bundle answers, where a plugin wishes this of the client. A hit costs a
+    /// shared lock and a hash. The table holds at most two settings for each living bundle, and sheds those
+    /// of replaced ones when it would grow.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where client certificates are asked for and the bundle has no CA, or no version is
+    /// enabled.
+    pub fn get(&self, bundle: &Arc<Bundle>, wish: ClientAuthWish) -> Result<Arc<ServerConfig>, ConfigError> {
+        let auth = self.policy.client_auth.with(wish);
+        let key = (bundle.generation(), auth);
+        if let Some(made) = self.made.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(&made.config));
+        }
+        let config = Arc::new(self.make(bundle, auth)?);
+        let mut table = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        if table.len() == table.capacity() {
+            table.retain(|_, made| made.bundle.strong_count() > 0);
+        }
+        let made = table.entry(key).or_insert_with(|| Made { bundle: Arc::downgrade(bundle), config });
+        Ok(Arc::clone(&made.config))
+    }
+
+    fn make(&self, bundle: &Bundle, auth: ClientAuth) -> Result<ServerConfig, ConfigError> {
+        let refused = |reason: String| ConfigError::Refused { bundle: bundle.name().clone(), reason };
+        let versions = match self.policy.versions {
+            Versions { tls12: true, tls13: true } => vec![&TLS13, &TLS12],
+            Versions { tls12: false, tls13: true } => vec![&TLS13],
+            Versions { tls12: true, tls13: false } => vec![&TLS12],
+            Versions { tls12: false, tls13: false } => return Err(ConfigError::NoVersion),
+        };
+        let verifier = self.verifier(bundle, auth)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&versions)
+            .map_err(|error| refused(error.to_string()))?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(bundle.certified()))));
+        config.alpn_protocols.clone_from(&self.policy.alpn);
+        // No resumption: a resumed session would carry a client's identity past a change of CA or of the
+        // certificate itself. Listeners without client certificates do as EMQX does by default.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        // 0-RTT data can be replayed; a CONNECT must not be.
+        config.max_early_data_size = 0;
+        // Compressing certificates costs each handshake more than the bytes it saves.
+        config.cert_compressors.clear();
+        config.cert_decompressors.clear();
+        Ok(config)
+    }
+
+    fn verifier(&self, bundle: &Bundle, auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+        if auth == ClientAuth::Off {
+            return Ok(WebPkiClientVerifier::no_client_auth());
+        }
+        let trust = bundle.trust().ok_or_else(|| ConfigError::NoClientCa { bundle: bundle.name().clone() })?;
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(&self.provider));
+        let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
+        builder
+            .build()
+            .map_err(|error| ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() })
+    }
+}

@@ -1,0 +1,66 @@
+//! The TLS settings of a listener.
+
+use postern_identity::ClientAuthWish;
+
+/// How a listener treats client certificates. Ordered: later is stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientAuth {
+    /// Not asked for.
+    Off,
+    /// Asked for; one that is shown must be good, none is fine.
+    Optional,
+    /// Must be there and good.
+    Required,
+}
+
+impl ClientAuth {
+    /// The stricter of the listener's setting and a plugin's wish: a plugin narrows, it never opens.
+    #[must_use]
+    pub fn with(self, wish: ClientAuthWish) -> Self {
+        self.max(wish.into())
+    }
+}
+
+impl From<ClientAuthWish> for ClientAuth {
+    fn from(wish: ClientAuthWish) -> Self {
+        match wish {
+            ClientAuthWish::None => Self::Off,
+            ClientAuthWish::Optional => Self::Optional,
+            ClientAuthWish::Required => Self::Required,
+        }
+    }
+}
+
+/// The TLS versions that a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// TLS 1.2 (RFC 5246)
+    pub tls12: bool,
+    /// TLS 1.3 (RFC 8446)
+    pub tls13: bool,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { tls12: true, tls13: true }
+    }
+}
+
+/// The TLS settings of a listener that hold for all its bundles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPolicy {
+    /// The versions.
+    pub versions: Versions,
+    /// The least that is asked of clients.
+    pub client_auth: ClientAuth,
+    /// The protocols in order of preference (RFC 7301). A client that offers none is served; one that
+    /// offers only others gets `no_application_protocol`.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+impl Default for TlsPolicy {
+    /// Both versions, no client certificates, the protocol `mqtt`.
+    fn default() -> Self {
+        Self { versions: Versions::default(), client_auth: ClientAuth::Off, alpn: vec![b"mqtt".to_vec()] }
+    }
+}
