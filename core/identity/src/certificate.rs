@@ -1,7 +1,7 @@
 //! What an X.509 certificate says (RFC 5280). Reading one says nothing about trust in it.
 //!
 //! The reader is strict where two readers could disagree: a text is decoded only from the string types
-//! with one meaning, and a SubjectAltName entry that cannot be read refuses the whole certificate rather
+//! with one meaning, and a `SubjectAltName` entry that cannot be read refuses the whole certificate rather
 //! than vanish from it.
 
 use std::fmt::Write as _;
@@ -20,11 +20,11 @@ pub struct NameAttribute {
     pub oid: String,
     /// `CN`, `O`, …, or the identifier again.
     pub short_name: String,
-    /// Decoded from UTF8String, PrintableString or IA5String; none for any other type or invalid bytes.
+    /// Decoded from `UTF8String`, `PrintableString` or `IA5String`; none for any other type or invalid bytes.
     pub value: Option<String>,
 }
 
-/// One SubjectAltName entry.
+/// One `SubjectAltName` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubjectAltName {
     /// dNSName
@@ -60,7 +60,7 @@ pub struct CertFacts {
     pub extended_key_usages: Vec<String>,
     /// SHA-256 of the DER.
     pub fingerprint: [u8; 32],
-    /// SHA-256 of the SubjectPublicKeyInfo.
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
     pub spki_sha256: [u8; 32],
     /// The certificate.
     pub der: Vec<u8>,
@@ -72,7 +72,7 @@ pub enum AmbiguousCertificate {
     /// Not DER, or not X.509.
     #[error("not an X.509 certificate: {0}")]
     Malformed(String),
-    /// A SubjectAltName entry whose bytes have no one reading.
+    /// A `SubjectAltName` entry whose bytes have no one reading.
     #[error("the SubjectAltName has an entry that cannot be read: {0}")]
     SubjectAltName(String),
     /// More entries than any honest certificate has.
@@ -92,7 +92,7 @@ impl CertFacts {
     pub const MAX_DER_BYTES: usize = 64 * 1024;
     /// Most attributes read of one distinguished name. Honest ones have fewer than ten.
     pub const MAX_NAME_ATTRIBUTES: usize = 64;
-    /// Most SubjectAltName entries read. Public CAs stop at 100.
+    /// Most `SubjectAltName` entries read. Public CAs stop at 100.
     pub const MAX_SANS: usize = 256;
     /// Most extended key usages read. About thirty are registered.
     pub const MAX_KEY_USAGES: usize = 64;
@@ -101,7 +101,7 @@ impl CertFacts {
     ///
     /// # Errors
     /// [`AmbiguousCertificate`] where the bytes are not exactly one certificate, an extension appears
-    /// twice, a SubjectAltName entry has no one reading, or a bound is passed. A subject attribute of an
+    /// twice, a `SubjectAltName` entry has no one reading, or a bound is passed. A subject attribute of an
     /// unreadable type is no error: its value is none, and a rule that asks for it refuses.
     pub fn from_der(der: &[u8]) -> Result<Self, AmbiguousCertificate> {
         bounded("bytes", der.len(), Self::MAX_DER_BYTES)?;
@@ -132,7 +132,7 @@ impl CertFacts {
         hex(&self.fingerprint)
     }
 
-    /// The digest of the SubjectPublicKeyInfo as lower-case hexadecimal digits.
+    /// The digest of the `SubjectPublicKeyInfo` as lower-case hexadecimal digits.
     pub fn spki_sha256_hex(&self) -> String {
         hex(&self.spki_sha256)
     }
@@ -214,7 +214,7 @@ fn read_attribute(raw: &AttributeTypeAndValue<'_>) -> NameAttribute {
     NameAttribute { short_name, value: decode_text(raw.attr_value()), oid }
 }
 
-/// The three string types with one meaning. TeletexString, BMPString and UniversalString have been read
+/// The three string types with one meaning. `TeletexString`, `BMPString` and `UniversalString` have been read
 /// in more than one way by different libraries, which made two names out of one certificate.
 fn decode_text(value: &Any<'_>) -> Option<String> {
     if value.header.class() != Class::Universal || value.header.constructed() {
@@ -230,7 +230,7 @@ fn decode_text(value: &Any<'_>) -> Option<String> {
     valid.then(|| text.to_owned())
 }
 
-/// The alphabet of PrintableString (X.680 section 41.4).
+/// The alphabet of `PrintableString` (X.680 section 41.4).
 fn is_printable_string_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte)
 }
@@ -311,7 +311,7 @@ fn read_sans(cert: &X509Certificate<'_>) -> Result<Vec<SubjectAltName>, Ambiguou
     Ok(sans)
 }
 
-/// One GeneralName (RFC 5280 section 4.2.1.6); none for the types that carry no text or address.
+/// One `GeneralName` (RFC 5280 section 4.2.1.6); none for the types that carry no text or address.
 fn read_san(element: &Any<'_>) -> Result<Option<SubjectAltName>, AmbiguousCertificate> {
     if element.header.class() != Class::ContextSpecific {
         return Err(AmbiguousCertificate::SubjectAltName("it is not a GeneralName".to_owned()));

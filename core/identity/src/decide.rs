@@ -40,7 +40,7 @@ pub struct Peer {
 /// What the client offered, sanitised: the name is valid, ALPN entries are UTF-8.
 #[derive(Debug, Clone, Default)]
 pub struct ClientHello {
-    /// The server_name extension.
+    /// The `server_name` extension.
     pub server_name: Option<DnsName>,
     /// The ALPN extension, in the client's order.
     pub alpn: Vec<String>,
@@ -75,7 +75,7 @@ pub enum NamespaceOutcome {
     Undecided,
 }
 
-/// Which certificate answers this ClientHello?
+/// Which certificate answers this `ClientHello`?
 #[derive(Debug, Clone, Copy)]
 pub struct CertificateQuestion<'a> {
     /// The connection.

@@ -6,7 +6,7 @@
 pub enum Stage {
     /// Before any byte was read.
     Accept,
-    /// Reading the ClientHello.
+    /// Reading the `ClientHello`.
     Hello,
     /// Deciding the namespace.
     Namespace,

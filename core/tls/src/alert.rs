@@ -5,11 +5,11 @@ use rustls::{
     AlertDescription, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage, PeerIncompatible, PeerMisbehaved,
 };
 
-/// A fatal alert as one record, for a refusal between the ClientHello and the choice of a configuration.
+/// A fatal alert as one record, for a refusal between the `ClientHello` and the choice of a configuration.
 ///
 /// rustls can send no alert of our choice at that point: it has no configuration yet, and any it were given
 /// would end in an alert of rustls' choice. But nothing is encrypted yet in either version, so the alert is
-/// seven known bytes: content type alert (21), legacy_record_version 0x0303 (RFC 8446 section 5.1; the
+/// seven known bytes: content type alert (21), `legacy_record_version` 0x0303 (RFC 8446 section 5.1; the
 /// receiver ignores it), length 2, level fatal (2), description (section 6). TLS 1.2 writes the same
 /// (RFC 5246 sections 6.2.1 and 7.2). After these bytes the connection is closed; a client in either version
 /// must treat it as failed.

@@ -422,7 +422,7 @@ fn view<'a>(der: &'a CertificateDer<'_>, position: usize) -> Result<X509Certific
     })
 }
 
-/// The key is that of the first certificate. SubjectPublicKeyInfo bytes are compared, as
+/// The key is that of the first certificate. `SubjectPublicKeyInfo` bytes are compared, as
 /// `CertifiedKey::keys_match` does, which cannot read certificates of X.509 version 1.
 fn check_owner(
     facts: &[Arc<CertFacts>],

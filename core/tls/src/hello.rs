@@ -1,6 +1,6 @@
 //! What a client offered, made safe to compare and to log.
 //!
-//! What rustls 0.23 makes of the server_name extension before it gets here, and what becomes of it then:
+//! What rustls 0.23 makes of the `server_name` extension before it gets here, and what becomes of it then:
 //!
 //! | the client sends | `Acceptor` | here |
 //! |---|---|---|
