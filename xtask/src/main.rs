@@ -5,6 +5,7 @@ mod failure;
 mod guests;
 mod progress;
 mod repository;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -24,12 +25,15 @@ struct Arguments {
 enum Task {
     /// Build the guests under `plugins/` into components: target/plugins/NAME.wasm.
     BuildPlugins(build_plugins::Arguments),
+    /// Check the rules of ARCHITECTURE.md that the compiler does not.
+    Tidy,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome: Result<(), Failure> = match arguments.task {
         Task::BuildPlugins(arguments) => build_plugins::run(&arguments),
+        Task::Tidy => tidy::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,2 +1,20 @@
-//! x
-fn main() {}
+//! The binary: flags, wiring, signals and exit codes.
+
+mod cli;
+mod configuration;
+mod logging;
+mod process;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve { config, log_format } => serve::serve(&config, log_format),
+        Command::Check { config } => serve::check(&config),
+    }
+}

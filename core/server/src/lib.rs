@@ -1,1 +1,16 @@
-//! x
+//! The only room with sockets.
+//!
+//! [`stage`] turns a configuration into [`policy::ListenerPolicy`]s: bundles read, plugins loaded, all
+//! that may fail done. [`server::Server`] binds and runs them. A connection goes through the pipe of
+//! types in [`intake`] and is then driven by [`drive`]: socket to link to realm, and back.
+
+mod admission;
+mod drive;
+mod intake;
+pub mod policy;
+mod realms;
+mod report;
+mod server;
+pub mod stage;
+
+pub use server::{Bound, Server, ServerError};

@@ -1,0 +1,44 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// An MQTT broker with a programmable gate.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, about, long_about = None)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run in the foreground until SIGTERM or SIGINT; the log goes to stderr.
+    Serve {
+        /// The configuration, in HOCON. Single settings can be overridden by environment variables such
+        /// as POSTERN_LISTENERS__SSL__DEFAULT__BIND=0.0.0.0:8883.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The form of log lines, instead of the configuration's log.format.
+        #[arg(long, value_name = "FORMAT")]
+        log_format: Option<LogFormat>,
+    },
+    /// Validate a configuration, its certificates and its plugins, without opening a port. Exits with 0
+    /// if it can be served and with 1 if not.
+    Check {
+        /// The configuration, in HOCON.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people; in colours on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

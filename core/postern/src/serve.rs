@@ -1,0 +1,111 @@
+//! `postern serve` and `postern check`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use postern_config::{Config, Loaded};
+use postern_plugin::{Host, HostOptions};
+use postern_server::Server;
+use postern_server::stage::{Staged, Which, stage};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::LogFormat;
+use crate::{configuration, logging, process};
+
+/// Validates, and says what it found.
+pub(crate) fn check(file: &Path) -> ExitCode {
+    match checked(file) {
+        Ok((loaded, staged)) => {
+            for warning in loaded.warnings.iter().chain(&staged.warnings) {
+                println!("warning: {warning}");
+            }
+            let names: Vec<String> = staged.listeners.iter().map(|listener| listener.id.to_string()).collect();
+            println!("{}: ok, can be served: {}", file.display(), names.join(", "));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => fail(&problems),
+    }
+}
+
+fn checked(file: &Path) -> Result<(Loaded, Staged), Vec<String>> {
+    let loaded = configuration::read(file)?;
+    let runtime = runtime()?;
+    let staged = runtime.block_on(prepare(&loaded.config, Which::All))?;
+    Ok((loaded, staged))
+}
+
+/// Runs until a signal asks it to end.
+pub(crate) fn serve(file: &Path, format: Option<LogFormat>) -> ExitCode {
+    let loaded = match configuration::read(file) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(&problems),
+    };
+    logging::init(loaded.config.log, format);
+    process::prepare();
+    match runtime().and_then(|runtime| runtime.block_on(run(&loaded))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            for problem in &problems {
+                tracing::error!("{problem}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
+    // Before anything else, so that an early signal is not the default one.
+    let mut terminate = watch_for(SignalKind::terminate())?;
+    let mut interrupt = watch_for(SignalKind::interrupt())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let staged = prepare(&loaded.config, Which::Enabled).await?;
+    for warning in &staged.warnings {
+        tracing::warn!("{warning}");
+    }
+    let server = Server::start(staged).map_err(|error| vec![error.to_string()])?;
+    let mut addresses = Vec::new();
+    for bound in server.bound() {
+        tracing::info!(listener = %bound.listener, address = %bound.address, "listening");
+        addresses.push(format!("{}={}", bound.listener, bound.address));
+    }
+    tracing::info!(node = loaded.config.node.name.as_str(), addresses = addresses.join(" "), "ready");
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "ending");
+    server.shut_down().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// All that may fail before a port is opened.
+async fn prepare(config: &Config, which: Which) -> Result<Staged, Vec<String>> {
+    let host = Host::new(HostOptions { cache_dir: config.node.data_dir.join("plugin-cache") })
+        .map_err(|error| vec![error.to_string()])?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    stage(config, &host, which, i64::try_from(now).unwrap_or(i64::MAX))
+        .await
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn runtime() -> Result<Runtime, Vec<String>> {
+    Runtime::new().map_err(|error| vec![format!("the runtime cannot be started: {error}")])
+}
+
+fn watch_for(kind: SignalKind) -> Result<Signal, Vec<String>> {
+    signal(kind).map_err(|error| vec![format!("signals cannot be received: {error}")])
+}
+
+fn fail(problems: &[String]) -> ExitCode {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    let plural = if problems.len() == 1 { "problem" } else { "problems" };
+    eprintln!("{} {plural}; nothing was started", problems.len());
+    ExitCode::FAILURE
+}

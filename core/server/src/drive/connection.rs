@@ -1,0 +1,289 @@
+//! Drives one admitted connection: reads a buffer, hands all its packets to the realm at once, writes
+//! what the realm has for it in as few writes as the socket takes.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use postern_mqtt::Packet;
+use postern_mqtt::link::{Link, Sent};
+use postern_mqtt::packet::Disconnect;
+use postern_mqtt::reason::ReasonCode;
+use postern_realm::{ConnId, Departure};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::mountpoint::Mounted;
+use super::outbox::Outbox;
+use super::realm::{Command, elapsed_ms};
+use crate::realms::Mailbox;
+
+/// Read at once, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Output waiting for the socket, above which nothing more is read from the client.
+const OUTPUT_HIGH_BYTES: usize = 256 * 1024;
+
+/// A farewell must be out by then.
+const FAREWELL_WAIT: Duration = Duration::from_secs(2);
+
+/// An admitted connection.
+pub(crate) struct Connection<S> {
+    pub(crate) conn: ConnId,
+    pub(crate) stream: S,
+    pub(crate) link: Link,
+    /// Bytes that came behind the CONNECT.
+    pub(crate) input: BytesMut,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) realm: Mailbox,
+    pub(crate) mounted: Mounted,
+    pub(crate) began: Instant,
+    /// The stream took bytes that it may not have passed on.
+    pub(crate) unflushed: bool,
+}
+
+/// How a connection ended, for the log.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The client said goodbye.
+    Goodbye,
+    /// The client went away without a word.
+    Lost(std::io::Error),
+    /// The client broke the protocol or stayed silent too long.
+    Broken(String),
+    /// The realm or the operator ended it.
+    Closed(ReasonCode),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Goodbye => f.write_str("the client disconnected"),
+            Self::Lost(error) => write!(f, "connection lost: {error}"),
+            Self::Broken(text) => f.write_str(text),
+            Self::Closed(reason) => f.write_str(reason.label()),
+        }
+    }
+}
+
+/// What there is to do.
+enum Event {
+    Read,
+    Wrote,
+    Outbox,
+    Timer,
+    Failed(std::io::Error),
+}
+
+/// The end that was reached, and what the realm is to be told.
+struct End {
+    ended: Ended,
+    departure: Departure,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Runs the connection to its end and tells the realm.
+    pub(crate) async fn drive(mut self) -> Ended {
+        let mut output = BytesMut::new();
+        let end = match self.live(&mut output).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        let detach = Command::Detach { conn: self.conn, departure: end.departure };
+        // A realm that is gone needs no word.
+        let _ = self.realm.send(detach).await;
+        let _ = tokio::time::timeout(FAREWELL_WAIT, say_farewell(&mut self.stream, &mut output)).await;
+        end.ended
+    }
+
+    async fn live(&mut self, output: &mut BytesMut) -> Result<std::convert::Infallible, End> {
+        let mut timer = pin!(tokio::time::sleep(Duration::MAX));
+        self.arm(timer.as_mut());
+        self.take_packets(output).await?;
+        loop {
+            match self.next(output, timer.as_mut()).await {
+                Event::Read => self.take_packets(output).await?,
+                Event::Wrote => {}
+                Event::Outbox => self.take_outbox(output)?,
+                Event::Timer => self.check_keep_alive(output, timer.as_mut())?,
+                Event::Failed(error) => return Err(End { ended: Ended::Lost(error), departure: Departure::Lost }),
+            }
+        }
+    }
+
+    /// Waits until something can be done. Writing goes before reading; while output is stuck, nothing is read.
+    async fn next(&mut self, output: &mut BytesMut, mut timer: Pin<&mut Sleep>) -> Event {
+        let Self { stream, input, outbox, unflushed, .. } = self;
+        *unflushed |= !output.is_empty();
+        poll_fn(|cx| {
+            if *unflushed {
+                match poll_write(Pin::new(stream), cx, output) {
+                    Poll::Ready(Ok(())) => {
+                        *unflushed = false;
+                        return Poll::Ready(Event::Wrote);
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
+                    Poll::Pending => {}
+                }
+            }
+            if output.len() < OUTPUT_HIGH_BYTES {
+                outbox.register(cx.waker());
+                if outbox.has_something() {
+                    return Poll::Ready(Event::Outbox);
+                }
+                match poll_read(Pin::new(stream), cx, input) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(Event::Read),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
+                    Poll::Pending => {}
+                }
+            }
+            timer.as_mut().poll(cx).map(|()| Event::Timer)
+        })
+        .await
+    }
+
+    /// Takes all whole packets out of the input and hands them to the realm in one command.
+    async fn take_packets(&mut self, output: &mut BytesMut) -> Result<(), End> {
+        let mut packets = Vec::new();
+        let end = loop {
+            match self.link.receive(elapsed_ms(self.began), &mut self.input) {
+                Ok(None) => break None,
+                Ok(Some(Packet::PingReq)) => {
+                    self.link.send(&Packet::PingResp, output);
+                }
+                Ok(Some(Packet::Disconnect(disconnect))) => {
+                    break Some(End { ended: Ended::Goodbye, departure: Departure::Goodbye(disconnect) });
+                }
+                Ok(Some(mut packet)) => match self.mount(&mut packet) {
+                    Ok(()) => packets.push(packet),
+                    Err(reason) => break Some(self.broken(output, reason, "a topic does not fit under the mountpoint")),
+                },
+                Err(error) => {
+                    if let Some(farewell) = error.farewell() {
+                        self.link.send(&farewell, output);
+                    }
+                    let ended = Ended::Broken(error.to_string());
+                    break Some(End { ended, departure: Departure::Lost });
+                }
+            }
+        };
+        if !packets.is_empty() {
+            let command = Command::Packets { conn: self.conn, packets };
+            if self.realm.send(command).await.is_err() {
+                return Err(self.broken(output, ReasonCode::SERVER_UNAVAILABLE, "the realm is gone"));
+            }
+        }
+        end.map_or(Ok(()), Err)
+    }
+
+    fn mount(&self, packet: &mut Packet) -> Result<(), ReasonCode> {
+        if self.mounted.is_empty() { Ok(()) } else { self.mounted.enter(packet) }
+    }
+
+    /// Encodes what the realm has.
+    fn take_outbox(&mut self, output: &mut BytesMut) -> Result<(), End> {
+        let taken = self.outbox.take();
+        if taken.dropped > 0 {
+            tracing::debug!(connection = self.conn.0, dropped = taken.dropped, "QoS 0 messages dropped: the client reads too slowly");
+        }
+        for mut packet in taken.packets {
+            if !self.mounted.is_empty() {
+                self.mounted.leave(&mut packet);
+            }
+            if self.link.send(&packet, output) == Sent::TooLarge {
+                self.discard(packet);
+            }
+        }
+        let Some(close) = taken.close else { return Ok(()) };
+        let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
+        if let Some(farewell) = close.farewell {
+            self.link.send(&Packet::Disconnect(farewell), output);
+        }
+        Err(End { ended: Ended::Closed(reason), departure: Departure::Lost })
+    }
+
+    /// A message over the client's Maximum Packet Size is dropped as if it had been delivered (MQTT-3.1.2-25),
+    /// so that it does not hold a place in the window for ever.
+    fn discard(&self, packet: Packet) {
+        use postern_mqtt::packet::{Ack, QoS};
+        let Packet::Publish(publish) = packet else { return };
+        let Some(packet_id) = publish.packet_id else { return };
+        let ack = match publish.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => Packet::PubAck(Ack::new(packet_id, ReasonCode::SUCCESS)),
+            QoS::ExactlyOnce => Packet::PubRec(Ack::new(packet_id, ReasonCode::PACKET_TOO_LARGE)),
+        };
+        let command = Command::Packets { conn: self.conn, packets: vec![ack] };
+        // A full mailbox leaves the place taken until the session's next resume; waiting here could
+        // wait for this connection itself.
+        let _ = self.realm.try_send(command);
+    }
+
+    fn check_keep_alive(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        let now = elapsed_ms(self.began);
+        if self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now) {
+            return Err(self.broken(output, ReasonCode::KEEP_ALIVE_TIMEOUT, "no packet within one and a half keep-alive intervals"));
+        }
+        self.arm(timer);
+        Ok(())
+    }
+
+    /// The timer only moves when it fires: most packets come long before it.
+    fn arm(&self, timer: Pin<&mut Sleep>) {
+        let far = Instant::now() + Duration::from_secs(24 * 3600);
+        let deadline = self.link.keep_alive_deadline_ms().map_or(far, |ms| self.began + Duration::from_millis(ms));
+        timer.reset(tokio::time::Instant::from_std(deadline));
+    }
+
+    fn broken(&mut self, output: &mut BytesMut, reason: ReasonCode, text: &str) -> End {
+        self.link.send(&Packet::Disconnect(Disconnect::new(reason)), output);
+        End { ended: Ended::Broken(text.to_owned()), departure: Departure::Lost }
+    }
+}
+
+/// Writes as much of `output` as the stream takes, then flushes.
+fn poll_write<S: AsyncWrite>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, output: &mut BytesMut) -> Poll<std::io::Result<()>> {
+    while !output.is_empty() {
+        match stream.as_mut().poll_write(cx, output) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => output.advance(written),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    // An idle connection holds no buffer.
+    *output = BytesMut::new();
+    stream.poll_flush(cx)
+}
+
+/// One read into the spare room of `input`.
+fn poll_read<S: AsyncRead>(stream: Pin<&mut S>, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<std::io::Result<()>> {
+    let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+    let mut buffer = ReadBuf::uninit(&mut scratch);
+    match stream.poll_read(cx, &mut buffer) {
+        Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(std::io::ErrorKind::UnexpectedEof.into())),
+        Poll::Ready(Ok(())) => {
+            input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// Writes the last words and closes the sending side, so that they arrive before the end.
+pub(crate) async fn say_farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, output: &mut BytesMut) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    if stream.write_all_buf(output).await.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    // Unread input at close makes the kernel send a reset, which can overtake the last words.
+    let mut rest = [0; 1024];
+    let mut left: usize = 64;
+    while left > 0 && stream.read(&mut rest).await.is_ok_and(|n| n > 0) {
+        left -= 1;
+    }
+}

@@ -1,0 +1,62 @@
+//! Asks who the client is, by the certificate that the handshake verified.
+
+use postern_identity::{Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why};
+
+use super::handshake::Secured;
+use super::{Budget, Identified, Stream};
+use crate::policy::TlsGate;
+use crate::report::Story;
+
+impl Secured {
+    /// A refusal goes on to the next stage, which tells it to the client as a CONNACK.
+    pub(super) async fn authorize(self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Identified {
+        let identity = self.identify(tls, budget, story).await;
+        Identified { stream: Stream::Tls(self.stream), identity }
+    }
+
+    async fn identify(&self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Result<Option<Identity>, Refusal> {
+        if self.namespace_open {
+            self.settle_namespace(tls, budget, story).await?;
+        }
+        let Some(bundle) = story.bundle.clone() else {
+            return Err(Refusal::new(Stage::Identity, Why::Unavailable, "no bundle was chosen"));
+        };
+        if self.chain.is_empty() {
+            return Ok(None);
+        }
+        let question = IdentityQuestion {
+            peer: &story.peer,
+            namespace: &story.namespace,
+            bundle: &bundle,
+            server_name: story.server_name.as_ref(),
+            chain: &self.chain,
+            resumed: self.resumed,
+        };
+        let decision = budget.spend(Stage::Identity, tls.gate.identity(question)).await?;
+        story.identity_by = decision.by;
+        Ok(decision.answer)
+    }
+
+    async fn settle_namespace(&self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Result<(), Refusal> {
+        let question = NamespaceQuestion { peer: &story.peer, hello: &self.hello, chain: &self.chain };
+        let decision = budget.spend(Stage::Namespace, tls.gate.namespace(question)).await?;
+        match decision.answer {
+            NamespaceOutcome::Found(namespace) => {
+                story.namespace = namespace;
+                story.namespace_by = decision.by;
+                Ok(())
+            }
+            NamespaceOutcome::NeedCertificate => {
+                let detail = if self.chain.is_empty() {
+                    "the namespace depends on the client's certificate, and the client showed none"
+                } else {
+                    "a plugin asked for the client's certificate again after it had been given"
+                };
+                Err(Refusal { by: decision.by, ..Refusal::new(Stage::Namespace, Why::NotAllowed, detail) })
+            }
+            NamespaceOutcome::Undecided => {
+                Err(Refusal::new(Stage::Namespace, Why::NotAllowed, "no plugin knows a namespace for this certificate"))
+            }
+        }
+    }
+}

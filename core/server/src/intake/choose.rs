@@ -1,0 +1,77 @@
+//! Asks whose connection this is and which certificate answers it.
+
+use std::sync::Arc;
+
+use postern_identity::{
+    BundleRef, CertificateQuestion, ClientAuthWish, ClientHello, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
+};
+use postern_tls::Bundle;
+use tokio::net::TcpStream;
+use tokio_rustls::StartHandshake;
+
+use super::Budget;
+use super::handshake::send_alert;
+use super::hello::Greeted;
+use crate::policy::TlsGate;
+use crate::report::Story;
+
+/// A certificate has been chosen among those in the listener's reach.
+pub(crate) struct Chosen {
+    pub(super) start: StartHandshake<TcpStream>,
+    pub(super) hello: ClientHello,
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) client_auth: ClientAuthWish,
+    /// The namespace is to be asked for again, with the client's certificate.
+    pub(super) namespace_open: bool,
+}
+
+impl Greeted {
+    /// A refusal is told with a TLS alert.
+    pub(super) async fn choose(
+        self,
+        tls: &TlsGate,
+        budget: &mut Budget,
+        story: &mut Story,
+    ) -> Result<Chosen, Refusal> {
+        let Self { mut start, hello } = self;
+        match decide(tls, &hello, budget, story).await {
+            Ok((bundle, client_auth, namespace_open)) => Ok(Chosen { start, hello, bundle, client_auth, namespace_open }),
+            Err(refusal) => {
+                send_alert(&mut start.io, refusal.why).await;
+                Err(refusal)
+            }
+        }
+    }
+}
+
+async fn decide(
+    tls: &TlsGate,
+    hello: &ClientHello,
+    budget: &mut Budget,
+    story: &mut Story,
+) -> Result<(Arc<Bundle>, ClientAuthWish, bool), Refusal> {
+    let question = NamespaceQuestion { peer: &story.peer, hello, chain: &[] };
+    let decision = budget.spend(Stage::Namespace, tls.gate.namespace(question)).await?;
+    let namespace_open = match decision.answer {
+        NamespaceOutcome::Found(namespace) => {
+            story.namespace = namespace;
+            story.namespace_by = decision.by;
+            false
+        }
+        NamespaceOutcome::NeedCertificate => true,
+        NamespaceOutcome::Undecided => false,
+    };
+
+    let question = CertificateQuestion { peer: &story.peer, hello, namespace: &story.namespace };
+    let decision = budget.spend(Stage::Certificate, tls.gate.certificate(question)).await?;
+    let choice = decision.answer;
+    let bundle = tls.keyring.bundle(&choice.bundle).ok_or_else(|| out_of_reach(&choice.bundle))?;
+    story.bundle = Some(choice.bundle);
+    story.bundle_by = decision.by;
+    Ok((Arc::clone(bundle), choice.client_auth, namespace_open))
+}
+
+/// The gate checks its plugins' answers, so this names a fault of the gate.
+fn out_of_reach(bundle: &BundleRef) -> Refusal {
+    Refusal::new(Stage::Certificate, Why::PluginFailed, format!("the bundle {bundle} is not in the listener's reach"))
+}

@@ -1,0 +1,64 @@
+//! The TLS handshake, with the verification of the client's certificate.
+
+use std::io;
+use std::sync::Arc;
+
+use postern_identity::{CertFacts, ClientHello, Refusal, Stage, Why};
+use rustls::HandshakeKind;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::choose::Chosen;
+use crate::policy::TlsGate;
+
+/// The handshake is done; `chain` is empty where the client showed no certificate.
+pub(crate) struct Secured {
+    pub(super) stream: Box<TlsStream<TcpStream>>,
+    pub(super) hello: ClientHello,
+    /// The verified path, the client's certificate first, the trust anchor last.
+    pub(super) chain: Vec<Arc<CertFacts>>,
+    pub(super) namespace_open: bool,
+    pub(super) resumed: bool,
+}
+
+impl Chosen {
+    /// The caller sets the deadline.
+    pub(super) async fn handshake(self, tls: &TlsGate) -> Result<Secured, Refusal> {
+        let Self { start, hello, bundle, client_auth, namespace_open } = self;
+        let config = tls
+            .configs
+            .get(&bundle, client_auth)
+            .map_err(|error| Refusal::new(Stage::Handshake, Why::Unavailable, error.to_string()))?;
+        let stream = start.into_stream(config).await.map_err(|error| explain(Stage::Handshake, &error))?;
+        let (_, session) = stream.get_ref();
+        let chain = match session.peer_certificates() {
+            Some(presented) => postern_tls::verified_chain(presented, &bundle)
+                .map_err(|error| Refusal::new(Stage::Handshake, Why::BadCertificate, error.to_string()))?,
+            None => Vec::new(),
+        };
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, resumed })
+    }
+}
+
+/// An error of the TLS library in the words of the log.
+pub(super) fn explain(at: Stage, error: &io::Error) -> Refusal {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => {
+            let (why, detail) = postern_tls::explain(tls);
+            Refusal::new(at, why, detail)
+        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Refusal::new(at, Why::Protocol, "the client closed the connection in the middle of the handshake")
+        }
+        None => Refusal::new(at, Why::Protocol, error.to_string()),
+    }
+}
+
+/// Tells the client why, where no TLS configuration was chosen yet and the alert goes in the clear.
+pub(super) async fn send_alert(socket: &mut TcpStream, why: Why) {
+    // Seven bytes into an empty send buffer: this does not wait, and if the peer is gone nobody minds.
+    let _ = socket.write_all(&postern_tls::plaintext_alert(why.alert())).await;
+    let _ = socket.shutdown().await;
+}

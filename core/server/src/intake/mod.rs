@@ -1,0 +1,87 @@
+//! From accept to CONNECT, as a pipe of types: each stage can only be made from the one before, so that
+//! no connection gets round one of them.
+//!
+//! ```text
+//! Accepted -> Greeted -> Chosen -> Secured -> Identified -> Admitted
+//!          hello     choose    handshake  authorize     connect
+//! ```
+//!
+//! A plain TCP connection enters the pipe at `Identified`, as nobody.
+
+mod authorize;
+mod choose;
+mod connect;
+mod handshake;
+mod hello;
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postern_identity::{Identity, Refusal, Stage, Why};
+use tokio::net::TcpStream;
+
+pub(crate) use connect::Admitted;
+pub(crate) use stream::Stream;
+
+use crate::policy::{ListenerPolicy, TlsGate};
+use crate::report::Story;
+
+/// From accept to a complete CONNECT.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// From accept to the first byte of the ClientHello.
+const FIRST_BYTE_WAIT: Duration = Duration::from_secs(2);
+
+/// A socket that was let in so far.
+pub(crate) struct Accepted {
+    pub(crate) socket: TcpStream,
+    pub(crate) at: Instant,
+    pub(crate) policy: Arc<ListenerPolicy>,
+    pub(crate) began: Instant,
+}
+
+/// Who it is has been settled, one way or the other; the CONNECT is still to come.
+pub(crate) struct Identified {
+    stream: Stream,
+    /// A refusal is told to the client in MQTT's own words, after its CONNECT.
+    identity: Result<Option<Identity>, Refusal>,
+}
+
+/// The whole way in. `story` learns what was decided even where the way ends early.
+pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admitted, Refusal> {
+    let Accepted { socket, at, policy, began } = accepted;
+    let identified = match &policy.tls {
+        None => Identified { stream: Stream::Plain(socket), identity: Ok(None) },
+        Some(tls) => secure(socket, at, tls, story).await?,
+    };
+    identified.read_connect(&policy, at, began, story).await
+}
+
+async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story) -> Result<Identified, Refusal> {
+    let deadline = tokio::time::Instant::from_std(at + tls.handshake_timeout);
+    let mut budget = Budget(tls.gate_budget);
+    let handshake = async {
+        let greeted = hello::read_hello(socket, at, story).await?;
+        let chosen = greeted.choose(tls, &mut budget, story).await?;
+        chosen.handshake(tls).await
+    };
+    let late = || Refusal::new(Stage::Handshake, Why::TimedOut, format!("no handshake within {:?}", tls.handshake_timeout));
+    let secured = tokio::time::timeout_at(deadline, handshake).await.map_err(|_| late())??;
+    Ok(secured.authorize(tls, &mut budget, story).await)
+}
+
+/// The time that the plugins of one handshake have left, all together. Waiting for the peer does not count.
+pub(crate) struct Budget(Duration);
+
+impl Budget {
+    /// Runs one question within what is left.
+    async fn spend<T>(&mut self, at: Stage, question: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(self.0, question).await;
+        self.0 = self.0.saturating_sub(began.elapsed());
+        answer.unwrap_or_else(|_| {
+            Err(Refusal::new(at, Why::PluginFailed, "the plugins together took longer than one handshake allows"))
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! What a connection needs to know of its listener. Immutable; loaded once per connection, so that one
+//! handshake never sees a mixture of two states.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_config::ClientAuth as ConfiguredClientAuth;
+use postern_identity::{Gate, ListenerId};
+use postern_mqtt::link;
+use postern_tls::{ClientAuth, Keyring, ServerConfigs};
+
+use crate::drive::mountpoint::Mountpoint;
+
+/// One listener, ready to serve.
+pub struct ListenerPolicy {
+    /// Its name.
+    pub id: ListenerId,
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// Connections at once; more are closed at accept.
+    pub max_connections: usize,
+    /// Sockets of one address (IPv4) or /64 network (IPv6) that have not finished CONNECT; more are closed at accept.
+    pub max_unauthenticated_per_address: u32,
+    /// Topic prefix of its clients.
+    pub(crate) mountpoint: Mountpoint,
+    /// What the wire format allows.
+    pub link_limits: link::Limits,
+    /// None for a plain TCP listener.
+    pub tls: Option<TlsGate>,
+}
+
+/// The programmable gate of a TLS listener.
+pub struct TlsGate {
+    /// The three decisions.
+    pub gate: Arc<dyn Gate>,
+    /// All plugins of one handshake together may take this long.
+    pub gate_budget: Duration,
+    /// The bundles in reach.
+    pub keyring: Arc<Keyring>,
+    /// Ready-made TLS configurations.
+    pub configs: ServerConfigs,
+    /// The listener's own setting, which plugins may only make stricter.
+    pub client_auth: ClientAuth,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+}
+
+/// The same word in the two rooms that know it.
+pub(crate) fn client_auth(configured: ConfiguredClientAuth) -> ClientAuth {
+    match configured {
+        ConfiguredClientAuth::Off => ClientAuth::Off,
+        ConfiguredClientAuth::Optional => ClientAuth::Optional,
+        ConfiguredClientAuth::Required => ClientAuth::Required,
+    }
+}

@@ -1,0 +1,55 @@
+//! The realm of each namespace. A tenant's topics, client identifiers, sessions, retained messages and
+//! shared groups live in its realm and have no meaning outside it.
+
+use std::time::Instant;
+
+use dashmap::DashMap;
+use postern_identity::Namespace;
+use postern_realm::{Realm, RealmLimits};
+use tokio::sync::mpsc;
+
+use crate::drive::realm::{Command, MAILBOX_COMMANDS, drive};
+
+/// The way to a realm.
+pub(crate) type Mailbox = mpsc::Sender<Command>;
+
+/// All realms of the process. Bounded by the namespaces that the operator attached to listeners.
+pub(crate) struct Realms {
+    mailboxes: DashMap<Namespace, Mailbox>,
+    limits: RealmLimits,
+    began: Instant,
+}
+
+impl Realms {
+    pub(crate) fn new(limits: RealmLimits, began: Instant) -> Self {
+        Self { mailboxes: DashMap::new(), limits, began }
+    }
+
+    /// The namespace's realm, begun where this is its first connection.
+    pub(crate) fn of(&self, namespace: &Namespace) -> Mailbox {
+        if let Some(mailbox) = self.mailboxes.get(namespace).filter(|mailbox| !mailbox.is_closed()) {
+            return mailbox.clone();
+        }
+        let mut entry = self.mailboxes.entry(namespace.clone()).or_insert_with(|| self.begin());
+        if entry.is_closed() {
+            tracing::error!(%namespace, "the realm ended by a fault of the broker; its sessions are lost, it begins anew");
+            *entry = self.begin();
+        }
+        entry.clone()
+    }
+
+    fn begin(&self) -> Mailbox {
+        let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
+        let realm = Realm::new(self.limits.clone(), seed());
+        tokio::spawn(drive(realm, commands, self.began));
+        mailbox
+    }
+}
+
+/// Randomness for assigned client identifiers, which must not be guessed.
+fn seed() -> [u64; 2] {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    let (a, b) = bytes.split_at(8);
+    [a, b].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen is eight")))
+}

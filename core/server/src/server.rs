@@ -1,0 +1,274 @@
+//! Opens the listeners, accepts, and ends it all cleanly.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use postern_identity::{ListenerId, Peer, Refusal, Stage, Transport, Why};
+use postern_mqtt::packet::Disconnect;
+use postern_mqtt::reason::ReasonCode;
+use postern_realm::ConnId;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::admission::{Admission, ConnectionCount, ConnectionSlot, UnauthenticatedSlot};
+use crate::drive::connection::Connection;
+use crate::drive::outbox::Outbox;
+use crate::drive::realm::Command;
+use crate::intake::{Accepted, Admitted, intake};
+use crate::policy::ListenerPolicy;
+use crate::realms::Realms;
+use crate::report::{RefusalLog, Story};
+use crate::stage::Staged;
+
+/// Connections that the kernel holds before they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Pause after an accept failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections get this long to end after a shutdown began.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A listener's address cannot be had.
+    #[error("{listener} cannot listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        listener: ListenerId,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open listener.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// Which.
+    pub listener: ListenerId,
+    /// Where, with the port that the system chose if 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// A running broker.
+pub struct Server {
+    bound: Vec<Bound>,
+    shutdown: watch::Sender<bool>,
+    /// Every task holds a sender; when the last one is gone, this ends.
+    alive: mpsc::Receiver<()>,
+    shared: Arc<Shared>,
+}
+
+/// What all listeners and connections share.
+struct Shared {
+    admission: Arc<Admission>,
+    realms: Realms,
+    /// Connections that are attached to a realm.
+    connections: DashMap<ConnId, Arc<Outbox>>,
+    next_connection: AtomicU64,
+    began: Instant,
+}
+
+/// One open listener's own things.
+struct Door {
+    policy: Arc<ListenerPolicy>,
+    count: Arc<ConnectionCount>,
+    refusals: RefusalLog,
+    port: u16,
+}
+
+impl Server {
+    /// Opens every listener; if one cannot be opened, none is.
+    pub fn start(staged: Staged) -> Result<Self, ServerError> {
+        let mut opened = Vec::new();
+        for policy in staged.listeners {
+            let failed = |source| ServerError::Bind { listener: policy.id.clone(), address: policy.bind, source };
+            let listener = open(policy.bind).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            opened.push((policy, listener, address));
+        }
+        let began = Instant::now();
+        let shared = Arc::new(Shared {
+            admission: Arc::default(),
+            realms: Realms::new(staged.realm_limits, began),
+            connections: DashMap::new(),
+            next_connection: AtomicU64::new(1),
+            began,
+        });
+        let (shutdown, stop) = watch::channel(false);
+        let (task_alive, alive) = mpsc::channel(1);
+        let mut bound = Vec::new();
+        for (policy, listener, address) in opened {
+            bound.push(Bound { listener: policy.id.clone(), address });
+            let door = Arc::new(Door {
+                policy: Arc::new(policy),
+                count: Arc::default(),
+                refusals: RefusalLog::new(),
+                port: address.port(),
+            });
+            tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
+        }
+        Ok(Self { bound, shutdown, alive, shared })
+    }
+
+    /// The open listeners.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Stops accepting, tells every client (5.0: Server shutting down), and waits until they are gone or
+    /// the time for it is over.
+    pub async fn shut_down(mut self) {
+        // Tasks that begin after this see it at once.
+        let _ = self.shutdown.send(true);
+        for entry in &self.shared.connections {
+            entry.value().close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
+            entry.value().wake();
+        }
+        if tokio::time::timeout(DRAIN_WAIT, self.alive.recv()).await.is_err() {
+            tracing::warn!("connections that did not end within {DRAIN_WAIT:?} are cut off");
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A broker that is started anew must not wait for its old connections to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept_loop(
+    listener: TcpListener,
+    door: Arc<Door>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                if let Some(slots) = let_in(&door, &shared, address) {
+                    let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), slots, stop.clone());
+                    let alive = alive.clone();
+                    tokio::spawn(async move {
+                        task.await;
+                        drop(alive);
+                    });
+                }
+            }
+            // The peer was gone before it was accepted: its business alone.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                tracing::error!(listener = %door.policy.id, %error, "cannot accept; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+type Slots = (ConnectionSlot, UnauthenticatedSlot);
+
+/// Decides before a byte is read; a refused socket is closed at once.
+fn let_in(door: &Door, shared: &Shared, address: SocketAddr) -> Option<Slots> {
+    let policy = &door.policy;
+    let refuse = |why: &str| {
+        if door.refusals.permit(Instant::now()) {
+            let (at, code) = (Stage::Accept.label(), Why::RateLimited.label());
+            tracing::info!(listener = %policy.id, peer = %address, at, why = code, detail = why, "refused");
+        }
+    };
+    let Some(connection) = door.count.enter(policy.max_connections) else {
+        refuse("the listener has max_connections already");
+        return None;
+    };
+    let Some(unauthenticated) = shared.admission.enter(address.ip(), policy.max_unauthenticated_per_address) else {
+        refuse("the address has max_unauthenticated_per_address sockets open that have not finished CONNECT");
+        return None;
+    };
+    Some((connection, unauthenticated))
+}
+
+/// One connection from accept to its end.
+async fn serve(
+    socket: TcpStream,
+    address: SocketAddr,
+    door: Arc<Door>,
+    shared: Arc<Shared>,
+    (connection_slot, unauthenticated): Slots,
+    mut stop: watch::Receiver<bool>,
+) {
+    let at = Instant::now();
+    // Without it a CONNACK can wait for the client's delayed acknowledgement.
+    let _ = socket.set_nodelay(true);
+    let conn = ConnId(shared.next_connection.fetch_add(1, Ordering::Relaxed));
+    let mut story = Story::new(Peer {
+        connection: conn.0,
+        listener: door.policy.id.clone(),
+        transport: Transport::Tcp,
+        address,
+        local_port: door.port,
+    });
+    let accepted = Accepted { socket, at, policy: Arc::clone(&door.policy), began: shared.began };
+    let admitted = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stopping| *stopping) => return,
+        admitted = Box::pin(intake(accepted, &mut story)) => admitted,
+    };
+    match admitted {
+        Ok(admitted) => {
+            drop(unauthenticated);
+            attach(conn, admitted, &story, &shared, &stop).await;
+        }
+        Err(refusal) => report_refusal(&door, &story, &refusal),
+    }
+    drop(connection_slot);
+}
+
+fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
+    if door.refusals.permit(Instant::now()) {
+        story.refused(refusal);
+    }
+}
+
+/// Binds an admitted connection to its realm and drives it.
+async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+    let Admitted { stream, link, input, connect, owner, mounted } = admitted;
+    let outbox = Arc::new(Outbox::default());
+    let realm = shared.realms.of(&story.namespace);
+    let client_id = Arc::clone(&connect.client_id);
+    let server_keep_alive = link.server_keep_alive();
+    let attach = Command::Attach { conn, connect, owner, server_keep_alive, outbox: Arc::clone(&outbox) };
+    if realm.send(attach).await.is_err() {
+        tracing::error!(connection = conn.0, namespace = %story.namespace, "the realm is gone");
+        return;
+    }
+    shared.connections.insert(conn, Arc::clone(&outbox));
+    // The shutdown goes through the registry once; who enters it afterwards sees to itself.
+    if *stop.borrow() {
+        outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
+    }
+    let connection = Connection { conn, stream, link, input, outbox, realm, mounted, began: shared.began, unflushed: false };
+    let ended = Box::pin(connection.drive()).await;
+    shared.connections.remove(&conn);
+    tracing::info!(
+        connection = conn.0,
+        listener = %story.peer.listener,
+        namespace = %story.namespace,
+        client_id = client_id.escape_debug().to_string(),
+        reason = %ended,
+        "closed"
+    );
+}

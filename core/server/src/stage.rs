@@ -1,0 +1,135 @@
+//! From a configuration to listeners that are ready to serve: reads certificates, loads plugins, checks
+//! that they fit together. All that may fail happens here, before a port is opened; `postern check` is
+//! this and nothing more.
+
+mod bundles;
+mod plugins;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_config::{CertSource, Config, Listener, Mqtt, Problem, Tls};
+use postern_identity::{BundleDirectory, Gate};
+use postern_mqtt::link;
+use postern_plugin::{Chain, Host};
+use postern_realm::RealmLimits;
+use postern_tls::{Keyring, ServerConfigs, TlsPolicy, Versions};
+
+use crate::drive::mountpoint::Mountpoint;
+use crate::policy::{ListenerPolicy, TlsGate, client_auth};
+use bundles::Bundles;
+
+/// The plugins of one handshake together, unless single ones were given longer.
+const GATE_BUDGET: Duration = Duration::from_millis(50);
+
+/// What is ready to be opened.
+pub struct Staged {
+    /// In the order of the configuration.
+    pub listeners: Vec<ListenerPolicy>,
+    /// Limits of every realm.
+    pub realm_limits: RealmLimits,
+    /// What the operator should know; none of it stops the broker.
+    pub warnings: Vec<Problem>,
+}
+
+/// Which listeners are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them, for a check.
+    All,
+    /// Those that will be opened.
+    Enabled,
+}
+
+/// Stages every listener and collects every problem.
+pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) -> Result<Staged, Vec<Problem>> {
+    let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s);
+    let mut problems = Vec::new();
+    let mut listeners = Vec::new();
+    for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
+        match stage_listener(listener, config, host, &mut bundles).await {
+            Ok(policy) => listeners.push(policy),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Staged { listeners, realm_limits: realm_limits(&config.mqtt), warnings: bundles.into_warnings() })
+    } else {
+        Err(problems)
+    }
+}
+
+async fn stage_listener(
+    listener: &Listener,
+    config: &Config,
+    host: &Host,
+    bundles: &mut Bundles,
+) -> Result<ListenerPolicy, Vec<Problem>> {
+    let tls = match &listener.tls {
+        Some(tls) => Some(stage_tls(listener, tls, config, host, bundles).await?),
+        None => None,
+    };
+    Ok(ListenerPolicy {
+        id: listener.id.clone(),
+        bind: listener.bind.value,
+        max_connections: listener.max_connections.unwrap_or(usize::MAX),
+        max_unauthenticated_per_address: listener.max_unauthenticated_per_address,
+        mountpoint: Mountpoint::new(&listener.mountpoint),
+        link_limits: link_limits(&config.mqtt),
+        tls,
+    })
+}
+
+async fn stage_tls(
+    listener: &Listener,
+    tls: &Tls,
+    config: &Config,
+    host: &Host,
+    bundles: &mut Bundles,
+) -> Result<TlsGate, Vec<Problem>> {
+    let auth = client_auth(tls.client_auth);
+    let entries = bundles.of_listener(listener, tls, auth)?;
+    let keyring = Keyring::build(entries, listener.namespaces.clone()).map_err(|error| {
+        vec![Problem {
+            path: format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name),
+            at: listener.at.clone(),
+            text: error.to_string(),
+            hint: None,
+        }]
+    })?;
+    let keyring = Arc::new(keyring);
+    let directory: Arc<dyn BundleDirectory> = keyring.clone();
+    let plugins = plugins::load(listener, tls, config, host, &directory).await?;
+    let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
+    Ok(TlsGate {
+        gate,
+        gate_budget: GATE_BUDGET.max(plugins.longest_timeouts),
+        keyring,
+        configs: ServerConfigs::new(TlsPolicy {
+            versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
+            client_auth: auth,
+            alpn: vec![b"mqtt".to_vec()],
+        }),
+        client_auth: auth,
+        handshake_timeout: tls.handshake_timeout,
+    })
+}
+
+fn link_limits(mqtt: &Mqtt) -> link::Limits {
+    link::Limits { packet_bytes: mqtt.max_packet_size, ..link::Limits::default() }
+}
+
+fn realm_limits(mqtt: &Mqtt) -> RealmLimits {
+    let mut limits = RealmLimits::default();
+    limits.packet_bytes = mqtt.max_packet_size;
+    limits.inflight_out = mqtt.max_inflight;
+    limits.queue_messages = mqtt.max_mqueue_len;
+    let expiry_s = u32::try_from(mqtt.session_expiry_interval.as_secs()).unwrap_or(u32::MAX);
+    limits.session_expiry_default_s = expiry_s;
+    limits
+}
+
+/// Whether the certificate source is one that the standard plugins choose from.
+fn is_managed(tls: &Tls) -> bool {
+    matches!(tls.source, CertSource::Managed(_))
+}

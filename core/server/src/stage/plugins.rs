@@ -1,0 +1,120 @@
+//! The plugins of a listener: the ones it lists, or the standard ones that its settings call for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem, Tls};
+use postern_identity::BundleDirectory;
+use postern_plugin::{Host, Plugin, PluginSpec};
+
+/// What a listener's gate runs.
+pub(super) struct Plugins {
+    pub(super) loaded: Vec<Plugin>,
+    /// The timeouts that the operator gave, added up.
+    pub(super) longest_timeouts: Duration,
+}
+
+/// One to be loaded, and where it was asked for.
+struct Wanted {
+    path: String,
+    at: Origin,
+    entry: PluginEntry,
+}
+
+/// Loads them all and collects every problem.
+pub(super) async fn load(
+    listener: &Listener,
+    tls: &Tls,
+    config: &Config,
+    host: &Host,
+    directory: &Arc<dyn BundleDirectory>,
+) -> Result<Plugins, Vec<Problem>> {
+    let wanted = wanted(listener, tls, config);
+    let longest_timeouts = wanted.iter().filter_map(|w| w.entry.timeout).sum();
+    let mut loaded = Vec::new();
+    let mut problems = Vec::new();
+    for Wanted { path, at, entry } in wanted {
+        match host.load(&spec(&entry), &listener.id, Arc::clone(directory)).await {
+            Ok(plugin) => loaded.push(plugin),
+            Err(error) => problems.push(Problem { path, at, text: error.to_string(), hint: error.hint() }),
+        }
+    }
+    if problems.is_empty() { Ok(Plugins { loaded, longest_timeouts }) } else { Err(problems) }
+}
+
+fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
+    let listener_path = format!("listeners.{}.{}", listener.kind.word(), listener.name);
+    if let Some(listed) = &listener.plugins {
+        return listed
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| Wanted {
+                path: format!("{listener_path}.plugins[{index}]"),
+                at: entry.at.clone(),
+                entry: entry.value.clone(),
+            })
+            .collect();
+    }
+    standard(listener, tls)
+        .into_iter()
+        .map(|(name, json)| Wanted {
+            path: format!("{listener_path} (standard plugin {name})"),
+            at: listener.at.clone(),
+            entry: standard_entry(config.plugins.dir.join(format!("{name}.wasm")), json),
+        })
+        .collect()
+}
+
+/// What a listener without a `plugins` list runs: managed bundles call for the first two, identity
+/// settings for the last one.
+fn standard(listener: &Listener, tls: &Tls) -> Vec<(&'static str, serde_json::Value)> {
+    let mut plugins = Vec::new();
+    if super::is_managed(tls) {
+        plugins.push(("namespace-lookup", serde_json::json!({})));
+        plugins.push(("sni-selector", serde_json::json!({})));
+    }
+    let shorthands = [
+        ("peer_cert_as_username", listener.peer_cert_as_username),
+        ("peer_cert_as_clientid", listener.peer_cert_as_clientid),
+    ];
+    let set: serde_json::Map<_, _> = shorthands
+        .into_iter()
+        .filter(|(_, value)| *value != PeerCert::Disabled)
+        .map(|(key, value)| (key.to_owned(), value.word().into()))
+        .collect();
+    if !set.is_empty() {
+        plugins.push(("mtls-identity", set.into()));
+    }
+    plugins
+}
+
+fn standard_entry(path: PathBuf, config: serde_json::Value) -> PluginEntry {
+    PluginEntry {
+        path,
+        config,
+        timeout: None,
+        memory: None,
+        on_error: OnError::Deny,
+        isolation: Isolation::Warm,
+        cache: true,
+    }
+}
+
+fn spec(entry: &PluginEntry) -> PluginSpec {
+    PluginSpec {
+        path: entry.path.clone(),
+        config_json: entry.config.to_string(),
+        timeout: entry.timeout,
+        memory_bytes: entry.memory,
+        on_error: match entry.on_error {
+            OnError::Deny => postern_plugin::OnError::Deny,
+            OnError::DefaultBundle => postern_plugin::OnError::DefaultBundle,
+        },
+        isolation: match entry.isolation {
+            Isolation::Warm => postern_plugin::Isolation::Warm,
+            Isolation::PerCall => postern_plugin::Isolation::PerCall,
+        },
+        cache: entry.cache,
+    }
+}
