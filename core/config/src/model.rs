@@ -85,7 +85,7 @@ impl Default for Mqtt {
             max_packet_size: 1 << 20,
             max_inflight: 32,
             max_mqueue_len: 1000,
-            session_expiry_interval: Duration::from_secs(2 * 60 * 60),
+            session_expiry_interval: Duration::from_hours(2),
             peer_cert_as_username: PeerCert::Disabled,
             peer_cert_as_clientid: PeerCert::Disabled,
         }

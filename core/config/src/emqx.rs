@@ -1,0 +1,221 @@
+//! Keys that EMQX knows and this version of Postern does not act on.
+//!
+//! A key of them is accepted where what it says is what Postern does anyway, and refused otherwise: a setting that
+//! is silently ignored is worse than one that is missing.
+
+/// A key of EMQX.
+pub(crate) struct Foreign {
+    pub(crate) key: &'static str,
+    pub(crate) same: Same,
+}
+
+/// What is accepted.
+#[derive(Clone, Copy)]
+pub(crate) enum Same {
+    /// Nothing.
+    Never,
+    /// These values, silently.
+    When(&'static [&'static str]),
+    /// Everything, with a warning that says why it has no effect.
+    Any(&'static str),
+}
+
+const fn never(key: &'static str) -> Foreign {
+    Foreign { key, same: Same::Never }
+}
+
+const fn when(key: &'static str, values: &'static [&'static str]) -> Foreign {
+    Foreign { key, same: Same::When(values) }
+}
+
+const fn any(key: &'static str, why: &'static str) -> Foreign {
+    Foreign { key, same: Same::Any(why) }
+}
+
+/// Switches that are off here.
+const OFF: &[&str] = &["false"];
+const ON: &[&str] = &["true"];
+const NO_LIMIT: &[&str] = &["infinity"];
+const ERLANG: &str = "it tunes the Erlang runtime";
+const SOCKET: &str = "the operating system's own setting holds";
+
+/// `listeners.TYPE.NAME`, apart from `tcp_options` and `ssl_options`.
+pub(crate) const LISTENER: &[Foreign] = &[
+    any("acceptors", "Postern accepts with one task for each listener"),
+    when("zone", &["default"]),
+    when("enable_authn", ON),
+    when("allow_log_packet_data_from", &[""]),
+    when("access_rules", &["[allow all]", "allow all"]),
+    when("proxy_protocol", OFF),
+    any("proxy_protocol_timeout", "there is no PROXY protocol yet"),
+    any("parse_unit", ERLANG),
+    any("tcp_backend", ERLANG),
+    when("max_conn_rate", NO_LIMIT),
+    when("max_conn_burst", NO_LIMIT),
+    when("messages_rate", NO_LIMIT),
+    when("messages_burst", NO_LIMIT),
+    when("bytes_rate", NO_LIMIT),
+    when("bytes_burst", NO_LIMIT),
+    when("delivery_messages_rate", NO_LIMIT),
+    when("delivery_messages_burst", NO_LIMIT),
+    when("delivery_bytes_rate", NO_LIMIT),
+    when("delivery_bytes_burst", NO_LIMIT),
+    when("subscribes_rate", NO_LIMIT),
+    when("subscribes_burst", NO_LIMIT),
+    never("websocket"),
+];
+
+/// `tcp_options` of a listener.
+pub(crate) const TCP_OPTIONS: &[Foreign] = &[
+    any("active_n", ERLANG),
+    any("backlog", SOCKET),
+    any("send_timeout", "keep-alive and the session's own limits end a connection that does not read"),
+    when("send_timeout_close", ON),
+    any("recbuf", SOCKET),
+    any("sndbuf", SOCKET),
+    any("buffer", ERLANG),
+    any("high_watermark", ERLANG),
+    when("nodelay", ON),
+    when("nolinger", OFF),
+    when("reuseaddr", ON),
+    when("keepalive", &["none"]),
+];
+
+/// `ssl_options` of a listener, apart from `ocsp`.
+pub(crate) const SSL_OPTIONS: &[Foreign] = &[
+    when("cacerts", OFF),
+    when("depth", &["10"]),
+    when("ciphers", &["[]", ""]),
+    when("honor_cipher_order", ON),
+    when("client_renegotiation", OFF),
+    when("secure_renegotiate", ON),
+    when("reuse_sessions", OFF),
+    when("session_tickets", &["disabled"]),
+    any("hibernate_after", ERLANG),
+    when("gc_after_handshake", OFF),
+    never("dhfile"),
+    never("user_lookup_fun"),
+    any("log_level", "the level of all logs is `log.level`"),
+    when("partial_chain", OFF),
+    never("verify_peer_ext_key_usage"),
+    when("enable_crl_check", OFF),
+];
+
+/// `ocsp` of `ssl_options`.
+pub(crate) const OCSP: &[Foreign] = &[
+    when("enable_ocsp_stapling", OFF),
+    any("responder_url", "stapling is off"),
+    any("issuer_pem", "stapling is off"),
+    any("refresh_interval", "stapling is off"),
+    any("refresh_http_timeout", "stapling is off"),
+];
+
+/// `mqtt`
+pub(crate) const MQTT: &[Foreign] = &[
+    never("idle_timeout"),
+    never("max_clientid_len"),
+    never("max_topic_levels"),
+    never("max_topic_alias"),
+    when("max_qos_allowed", &["2"]),
+    when("retain_available", ON),
+    when("wildcard_subscription", ON),
+    when("shared_subscription", ON),
+    never("shared_subscription_strategy"),
+    never("shared_subscription_initial_sticky_pick"),
+    when("exclusive_subscription", OFF),
+    when("ignore_loop_deliver", OFF),
+    never("strict_mode"),
+    when("response_information", &[""]),
+    when("server_keepalive", &["disabled"]),
+    never("keepalive_multiplier"),
+    never("keepalive_check_interval"),
+    when("retry_interval", &["infinity"]),
+    never("max_awaiting_rel"),
+    never("await_rel_timeout"),
+    when("max_subscriptions", NO_LIMIT),
+    when("upgrade_qos", OFF),
+    when("use_username_as_clientid", OFF),
+    never("mqueue_store_qos0"),
+    when("mqueue_priorities", &["disabled"]),
+    never("mqueue_default_priority"),
+    when("message_expiry_interval", &["infinity"]),
+    when("client_attrs_init", &["[]"]),
+    when("clientid_override", &["disabled"]),
+    when("namespace_as_mountpoint", OFF),
+];
+
+/// `node`
+pub(crate) const NODE: &[Foreign] = &[
+    any("cookie", ERLANG),
+    any("process_limit", ERLANG),
+    any("max_ports", ERLANG),
+    any("dist_buffer_size", ERLANG),
+    any("global_gc_interval", ERLANG),
+    any("crash_dump_file", ERLANG),
+    any("crash_dump_seconds", ERLANG),
+    any("crash_dump_bytes", ERLANG),
+    any("dist_net_ticktime", ERLANG),
+    any("rpc_module", ERLANG),
+    when("role", &["core"]),
+    never("db_backend"),
+    never("default_listener_address"),
+    never("tls_stateless_tickets_seed"),
+    never("tls_server_session_tickets_amount"),
+    never("tls_server_session_ticket_lifetime"),
+];
+
+/// `log`
+pub(crate) const LOG: &[Foreign] = &[
+    never("console"),
+    never("file"),
+    never("audit"),
+    never("throttling"),
+    never("console_handler"),
+    never("file_handlers"),
+];
+
+/// `plugins`
+pub(crate) const PLUGINS: &[Foreign] = &[never("install_dir"), never("states"), never("check_interval")];
+
+/// The whole configuration, apart from `authentication`.
+pub(crate) const ROOT: &[Foreign] = &[
+    never("actions"),
+    never("alarm"),
+    never("api_key"),
+    never("authorization"),
+    never("auto_subscribe"),
+    never("bridges"),
+    never("broker"),
+    never("cluster"),
+    never("conn_congestion"),
+    never("connectors"),
+    never("crl_cache"),
+    never("dashboard"),
+    never("delayed"),
+    never("durable_sessions"),
+    never("durable_storage"),
+    never("exhook"),
+    never("flapping_detect"),
+    never("force_gc"),
+    never("force_shutdown"),
+    never("gateway"),
+    never("license"),
+    never("limiter"),
+    never("multi_tenancy"),
+    never("opentelemetry"),
+    never("prometheus"),
+    never("psk_authentication"),
+    never("retainer"),
+    never("rewrite"),
+    never("rpc"),
+    never("rule_engine"),
+    never("security_profile"),
+    never("slow_subs"),
+    never("sys_topics"),
+    never("sysmon"),
+    never("telemetry"),
+    never("zones"),
+];
+
+/// Types of listeners that EMQX has.
+pub(crate) const LISTENERS: &[&str] = &["ws", "wss", "quic"];

@@ -1,0 +1,162 @@
+//! What may be written, section by section.
+
+mod listener;
+mod open;
+mod plugin;
+mod tls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::emqx;
+use crate::model::{Config, Log, LogFormat, LogLevel, Mqtt, Node, PeerCert, PluginsConfig};
+use crate::reader::{Item, Reader, Section};
+use crate::source::Place;
+use crate::value::Object;
+
+/// Longest name of a node, in bytes.
+const MAX_NODE_NAME: usize = 255;
+
+/// Reads the whole. What comes back is of use only if the reader found no problem.
+pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> Config {
+    let mut root = Section::root(start, fields);
+    let node = root.take("node").and_then(|item| node(reader, &item)).unwrap_or_default();
+    let plugins = root.take("plugins").and_then(|item| plugins(reader, &item)).unwrap_or_default();
+    let mqtt = root.take("mqtt").and_then(|item| mqtt(reader, &item)).unwrap_or_default();
+    let log = root.take("log").and_then(|item| log(reader, &item)).unwrap_or_default();
+    if let Some(item) = root.take("authentication") {
+        let hint = "remove it; clients are known by their certificates, through an identity plugin or \
+                    `peer_cert_as_username`";
+        let text = "there is no authentication by password yet in this version of Postern";
+        reader.problem(item.key_at, &item.path, text, Some(hint));
+    }
+    let listeners = listener::all(reader, &mut root, &mqtt);
+    reader.finish(&root, emqx::ROOT);
+    let config = Config { node, plugins, mqtt, log, listeners };
+    open::warn(reader, &config);
+    config
+}
+
+fn node(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Node> {
+    let mut section = reader.section(item)?;
+    let mut node = Node::default();
+    if let Some(item) = section.take("name") {
+        node.name = reader.text(&item).unwrap_or_default();
+        let plain = |c: char| c.is_ascii_graphic();
+        if node.name.is_empty() || node.name.len() > MAX_NODE_NAME || !node.name.chars().all(plain) {
+            let text = format!("must be 1 to {MAX_NODE_NAME} letters, digits and signs without white space");
+            reader.wrong(&item, text, None);
+        }
+    }
+    if let Some(path) = section.take("data_dir").and_then(|item| path(reader, &item)) {
+        node.data_dir = path;
+    }
+    reader.finish(&section, emqx::NODE);
+    Some(node)
+}
+
+fn plugins(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PluginsConfig> {
+    let mut section = reader.section(item)?;
+    let dir = section.take("dir").and_then(|item| path(reader, &item));
+    reader.finish(&section, emqx::PLUGINS);
+    Some(dir.map_or_else(PluginsConfig::default, |dir| PluginsConfig { dir }))
+}
+
+fn mqtt(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mqtt> {
+    // The largest that the protocol can carry: MQTT 5.0, section 1.5.5 and 2.1.4.
+    const MAX_PACKET: u64 = 268_435_455 + 5;
+    // A queue is memory: this many messages is far more than any client catches up with.
+    const MAX_QUEUE: u64 = 1_000_000;
+    // MQTT 5.0, section 3.1.2.11.2: the interval is a four byte integer of seconds.
+    const MAX_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
+    let mut section = reader.section(item)?;
+    let mut mqtt = Mqtt::default();
+    if let Some(size) = section.take("max_packet_size").and_then(|item| reader.size(&item, 64, MAX_PACKET)) {
+        mqtt.max_packet_size = u32::try_from(size).expect("the range ends within 32 bits");
+    }
+    if let Some(count) = section.take("max_inflight").and_then(|item| reader.integer(&item, 1, 65_535)) {
+        mqtt.max_inflight = u16::try_from(count).expect("the range ends within 16 bits");
+    }
+    if let Some(count) = section.take("max_mqueue_len").and_then(|item| reader.integer(&item, 0, MAX_QUEUE)) {
+        mqtt.max_mqueue_len = usize::try_from(count).expect("the range ends within 32 bits");
+    }
+    let expiry = section.take("session_expiry_interval");
+    if let Some(expiry) = expiry.and_then(|item| reader.duration(&item, Duration::ZERO, MAX_EXPIRY)) {
+        mqtt.session_expiry_interval = expiry;
+    }
+    mqtt.peer_cert_as_username = peer_cert(reader, section.take("peer_cert_as_username")).unwrap_or(PeerCert::Disabled);
+    mqtt.peer_cert_as_clientid = peer_cert(reader, section.take("peer_cert_as_clientid")).unwrap_or(PeerCert::Disabled);
+    reader.finish(&section, emqx::MQTT);
+    Some(mqtt)
+}
+
+/// `peer_cert_as_username` and `peer_cert_as_clientid`.
+fn peer_cert(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> Option<PeerCert> {
+    const ALL: [PeerCert; 4] = [PeerCert::Disabled, PeerCert::Cn, PeerCert::Dn, PeerCert::Md5];
+    let item = item?;
+    let text = reader.text(&item)?;
+    if matches!(text.as_str(), "crt" | "pem") {
+        let text = format!("`{text}` is not supported: a whole certificate is longer than a name may be");
+        reader.wrong(&item, text, Some("use `md5`, `cn` or `dn`"));
+        return None;
+    }
+    reader.word(&item, &ALL.map(|choice| (choice.word(), choice)))
+}
+
+fn log(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Log> {
+    const LEVELS: [LogLevel; 5] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+    const FORMATS: [(&str, LogFormat); 3] =
+        [("text", LogFormat::Text), ("json", LogFormat::Json), ("auto", LogFormat::Auto)];
+    let mut section = reader.section(item)?;
+    let mut log = Log::default();
+    let levels = LEVELS.map(|level| (level.word(), level));
+    if let Some(level) = section.take("level").and_then(|item| reader.word(&item, &levels)) {
+        log.level = level;
+    }
+    if let Some(format) = section.take("format").and_then(|item| reader.word(&item, &FORMATS)) {
+        log.format = format;
+    }
+    reader.finish(&section, emqx::LOG);
+    Some(log)
+}
+
+/// A path, with `${VARIABLE}` in it replaced.
+fn path(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PathBuf> {
+    let text = reader.text(item)?;
+    path_of(reader, item, &text)
+}
+
+fn path_of(reader: &mut Reader<'_>, item: &Item<'_>, text: &str) -> Option<PathBuf> {
+    let text = expanded(reader, item, text)?;
+    if text.trim().is_empty() {
+        reader.wrong(item, "a path is missing here", None);
+        return None;
+    }
+    if text.contains(char::is_control) {
+        reader.wrong(item, "a path with a line end or another control character", None);
+        return None;
+    }
+    Some(PathBuf::from(text))
+}
+
+/// The text with each `${VARIABLE}` replaced by the environment's, as EMQX does in file paths within quotes.
+fn expanded(reader: &mut Reader<'_>, item: &Item<'_>, text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, after)) = after.split_once('}') else {
+            reader.wrong(item, "a `${` without its `}`", None);
+            return None;
+        };
+        let Some(value) = reader.env.get(name) else {
+            let hint = "set it, or write the path out";
+            reader.wrong(item, format!("the environment variable `{}` is not set", name.escape_debug()), Some(hint));
+            return None;
+        };
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
