@@ -1,0 +1,258 @@
+//! QoS 1 and 2 between one client and the realm, in both directions (section 4.3).
+//!
+//! Outgoing, one [`Stage`] per packet id:
+//!
+//! ```text
+//!   QoS 1   PUBLISH ->  AwaitPubAck  -- PUBACK ---------------------------> free
+//!   QoS 2   PUBLISH ->  AwaitPubRec  -- PUBREC < 0x80, PUBREL -> AwaitPubComp -- PUBCOMP -> free
+//!                            |                                      ^    |
+//!                            +--------- PUBREC >= 0x80 -> free      +----+ PUBREC again, PUBREL again
+//! ```
+//!
+//! A stage holds its message only while a PUBLISH may still be repeated: after PUBREL there is none to
+//! send [MQTT-4.3.3-6]. What a connection leaves behind is sent again on the next, with the same packet
+//! ids, in the same order, the PUBLISH with DUP [MQTT-4.4.0-1], and never without a new connection.
+//!
+//! Incoming QoS 1 is acknowledged in the turn that takes it. Incoming QoS 2 leaves its packet id in
+//! [`Unreleased`] until PUBREL, one entry however often the PUBLISH comes [MQTT-4.3.3-10].
+
+use std::collections::{BTreeSet, VecDeque};
+
+use postern_mqtt::packet::{Ack, Packet, PacketId};
+use postern_mqtt::reason::ReasonCode;
+
+use crate::queue::Outgoing;
+
+/// See the picture above.
+#[derive(Debug)]
+enum Stage {
+    AwaitPubAck(Outgoing),
+    AwaitPubRec(Outgoing),
+    AwaitPubComp,
+}
+
+#[derive(Debug)]
+struct Slot {
+    packet_id: PacketId,
+    stage: Stage,
+    /// Its packet went out on the present connection.
+    sent: bool,
+}
+
+/// What was sent to one client and is not finished, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    slots: VecDeque<Slot>,
+    /// The packet id that was given last; 0 before the first.
+    last_id: u16,
+    /// How many slots are not `sent`.
+    unsent: usize,
+}
+
+impl Window {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether a new message may go out under `limit`: all older ones have, and there is a place.
+    pub(crate) fn is_open(&self, limit: usize) -> bool {
+        self.unsent == 0 && self.slots.len() < limit
+    }
+
+    /// Takes a QoS 1 or 2 message into a free slot and returns its first PUBLISH.
+    pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64) -> Packet {
+        let packet_id = self.free_id();
+        let publish = outgoing.publish(Some(packet_id), false, now_ms);
+        let stage = match outgoing.qos {
+            postern_mqtt::packet::QoS::ExactlyOnce => Stage::AwaitPubRec(outgoing),
+            _ => Stage::AwaitPubAck(outgoing),
+        };
+        self.slots.push_back(Slot { packet_id, stage, sent: true });
+        Packet::Publish(publish)
+    }
+
+    /// The connection is gone: on the next one all has to be sent again.
+    pub(crate) fn connection_lost(&mut self) {
+        for slot in &mut self.slots {
+            slot.sent = false;
+        }
+        self.unsent = self.slots.len();
+    }
+
+    /// The next packet to repeat on a new connection, if `limit` allows it. A PUBREL is not counted by
+    /// the Receive Maximum and always goes; a PUBLISH that has to wait makes all younger ones wait.
+    pub(crate) fn resend(&mut self, limit: usize, now_ms: u64) -> Option<Packet> {
+        if self.unsent == 0 {
+            return None;
+        }
+        let sent = self.slots.len() - self.unsent;
+        let slot = self.slots.iter_mut().find(|slot| !slot.sent)?;
+        let packet = match &slot.stage {
+            Stage::AwaitPubAck(outgoing) | Stage::AwaitPubRec(outgoing) => {
+                if sent >= limit {
+                    return None;
+                }
+                Packet::Publish(outgoing.publish(Some(slot.packet_id), true, now_ms))
+            }
+            Stage::AwaitPubComp => Packet::PubRel(Ack::new(slot.packet_id, ReasonCode::SUCCESS)),
+        };
+        slot.sent = true;
+        self.unsent -= 1;
+        Some(packet)
+    }
+
+    /// PUBACK. What nobody waits for is ignored.
+    pub(crate) fn pub_ack(&mut self, packet_id: PacketId) {
+        self.end(packet_id, |stage| matches!(stage, Stage::AwaitPubAck(_)));
+    }
+
+    /// PUBREC: the PUBREL that answers it, if any.
+    pub(crate) fn pub_rec(&mut self, ack: &Ack) -> Option<Packet> {
+        let slot = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id)?;
+        match slot.stage {
+            Stage::AwaitPubAck(_) => return None,
+            Stage::AwaitPubRec(_) if ack.reason.is_error() => {
+                // MQTT-4.3.3-4: no PUBREL, and the packet id is free again.
+                self.end(ack.packet_id, |_| true);
+                return None;
+            }
+            Stage::AwaitPubRec(_) | Stage::AwaitPubComp => slot.stage = Stage::AwaitPubComp,
+        }
+        if !slot.sent {
+            slot.sent = true;
+            self.unsent -= 1;
+        }
+        Some(Packet::PubRel(Ack::new(ack.packet_id, ReasonCode::SUCCESS)))
+    }
+
+    /// PUBCOMP. What nobody waits for is ignored.
+    pub(crate) fn pub_comp(&mut self, packet_id: PacketId) {
+        self.end(packet_id, |stage| matches!(stage, Stage::AwaitPubComp));
+    }
+
+    fn end(&mut self, packet_id: PacketId, is_right: impl Fn(&Stage) -> bool) {
+        let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id && is_right(&slot.stage))
+        else {
+            return;
+        };
+        if self.slots.remove(index).is_some_and(|slot| !slot.sent) {
+            self.unsent -= 1;
+        }
+    }
+
+    /// The next id after the last that no slot uses. There is one: a window is far below 65,535.
+    fn free_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last_id)
+                && self.slots.iter().all(|slot| slot.packet_id != id)
+            {
+                return id;
+            }
+        }
+    }
+}
+
+/// QoS 2 packet ids that a client has sent and not released.
+#[derive(Debug, Default)]
+pub(crate) struct Unreleased {
+    ids: BTreeSet<PacketId>,
+}
+
+/// What an incoming QoS 2 PUBLISH is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Its id is free.
+    New,
+    /// It was taken before: acknowledge, deliver nothing.
+    Repeated,
+    /// One more than the server's Receive Maximum.
+    TooMany,
+}
+
+impl Unreleased {
+    pub(crate) fn arrival(&self, packet_id: PacketId, receive_maximum: u16) -> Arrival {
+        if self.ids.contains(&packet_id) {
+            Arrival::Repeated
+        } else if self.ids.len() >= usize::from(receive_maximum) {
+            Arrival::TooMany
+        } else {
+            Arrival::New
+        }
+    }
+
+    pub(crate) fn hold(&mut self, packet_id: PacketId) {
+        self.ids.insert(packet_id);
+    }
+
+    /// PUBREL: the PUBCOMP that answers it.
+    pub(crate) fn release(&mut self, packet_id: PacketId) -> Packet {
+        let known = self.ids.remove(&packet_id);
+        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
+        Packet::PubComp(Ack::new(packet_id, reason))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use postern_mqtt::Topic;
+    use postern_mqtt::packet::{Message, QoS};
+
+    use super::*;
+
+    fn outgoing(qos: QoS) -> Outgoing {
+        let message = Arc::new(Message::new(Topic::new("t").unwrap(), Bytes::new()));
+        Outgoing { message, qos, retain: false, subscription_ids: Vec::new(), expires_ms: None }
+    }
+
+    fn id(id: u16) -> PacketId {
+        PacketId::new(id).unwrap()
+    }
+
+    #[test]
+    fn packet_ids_in_use_are_skipped_when_the_numbers_come_round() {
+        let mut window = Window::default();
+        window.send(outgoing(QoS::AtLeastOnce), 0);
+        window.last_id = u16::MAX - 1;
+        for expected in [u16::MAX, 2] {
+            let Packet::Publish(publish) = window.send(outgoing(QoS::AtLeastOnce), 0) else { panic!() };
+            assert_eq!(publish.packet_id, Some(id(expected)));
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
+        let mut window = Window::default();
+        window.send(outgoing(QoS::AtLeastOnce), 0);
+        window.send(outgoing(QoS::ExactlyOnce), 0);
+        window.pub_comp(id(1));
+        window.pub_ack(id(2));
+        window.pub_comp(id(2));
+        assert_eq!(window.pub_rec(&Ack::new(id(1), ReasonCode::SUCCESS)), None);
+        assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn a_resumed_window_waits_under_a_lower_limit_but_pubrel_goes() {
+        let mut window = Window::default();
+        for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            window.send(outgoing(qos), 0);
+        }
+        window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS));
+        window.connection_lost();
+        assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(1))));
+        assert_eq!(window.resend(1, 0), None);
+        window.pub_ack(id(1));
+        assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(2))));
+        assert!(matches!(window.resend(1, 0), Some(Packet::PubRel(a)) if a.packet_id == id(3)));
+        assert_eq!(window.resend(1, 0), None);
+        assert_eq!(window.unsent, 0);
+    }
+}

@@ -1,0 +1,372 @@
+//! The realm: what happened is handed to who deals with it, and connections come and go.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use postern_mqtt::Packet;
+use postern_mqtt::packet::{ConnAck, Connect, Disconnect, Version};
+use postern_mqtt::reason::ReasonCode;
+
+use crate::deadlines::{Deadlines, Due};
+use crate::limits::RealmLimits;
+use crate::retained::Retained;
+use crate::routing::is_reserved;
+use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
+use crate::topics::Topics;
+use crate::turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Stats};
+use crate::will::{Left, Will};
+
+/// One tenant's world. See the crate.
+#[derive(Debug)]
+pub struct Realm {
+    pub(crate) limits: RealmLimits,
+    pub(crate) now_ms: u64,
+    // The hash maps are never walked where the order shows, so that a turn has one outcome.
+    pub(crate) sessions: HashMap<SessionId, Session>,
+    clients: HashMap<Arc<str>, SessionId>,
+    conns: HashMap<ConnId, SessionId>,
+    pub(crate) topics: Topics,
+    pub(crate) retained: Retained,
+    deadlines: Deadlines,
+    pub(crate) dropped: Dropped,
+    sessions_born: u64,
+    seed: [u64; 2],
+    ids_assigned: u64,
+}
+
+impl Realm {
+    /// An empty realm. `seed` makes the client ids that it assigns hard to guess; it should be random.
+    pub fn new(limits: RealmLimits, seed: [u64; 2]) -> Self {
+        Self {
+            limits,
+            now_ms: 0,
+            sessions: HashMap::new(),
+            clients: HashMap::new(),
+            conns: HashMap::new(),
+            topics: Topics::default(),
+            retained: Retained::default(),
+            deadlines: Deadlines::default(),
+            dropped: Dropped::default(),
+            sessions_born: 0,
+            seed,
+            ids_assigned: 0,
+        }
+    }
+
+    /// One turn: fires what is due at `now_ms` (monotonic milliseconds; a smaller value than before counts
+    /// as that one), then takes all `inputs` in their order, and appends what is to be done to `effects`.
+    pub fn turn(&mut self, now_ms: u64, inputs: &mut Vec<Input>, effects: &mut Vec<Effect>) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.fire_deadlines(effects);
+        for input in inputs.drain(..) {
+            match input {
+                Input::Connect { conn, connect, owner, server_keep_alive } => {
+                    self.connect(conn, *connect, owner, server_keep_alive, effects);
+                }
+                // What is not known has been closed: its late packets mean nothing.
+                Input::Packet { conn, packet } => {
+                    if let Some(&session) = self.conns.get(&conn) {
+                        self.packet(session, packet, effects);
+                    }
+                }
+                Input::Closed { conn, departure } => {
+                    if let Some(&session) = self.conns.get(&conn) {
+                        self.closed(session, departure, effects);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Realm::turn`] has something to do though nothing happens, in the milliseconds of its `now_ms`.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.deadlines.next_ms().into_iter().chain(self.retained.next_ms()).min()
+    }
+
+    /// What the realm holds. Visits each session.
+    pub fn stats(&self) -> Stats {
+        let sum = |of: fn(&Session) -> usize| self.sessions.values().map(of).sum();
+        Stats {
+            sessions: self.sessions.len(),
+            connected: self.conns.len(),
+            subscriptions: self.topics.count(),
+            retained: self.retained.count(),
+            retained_bytes: self.retained.bytes(),
+            queued: sum(Session::queued),
+            in_flight: sum(|session| session.window.len()),
+            unreleased: sum(|session| session.unreleased.len()),
+            dropped: self.dropped,
+        }
+    }
+
+    fn packet(&mut self, id: SessionId, packet: Packet, effects: &mut Vec<Effect>) {
+        match packet {
+            Packet::Publish(publish) => self.incoming(id, publish, effects),
+            Packet::Subscribe(subscribe) => self.subscribe(id, subscribe, effects),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, effects),
+            Packet::PubAck(ack) => {
+                self.acknowledged(id, effects, |session| {
+                    session.window.pub_ack(ack.packet_id);
+                    None
+                });
+            }
+            Packet::PubRec(ack) => self.acknowledged(id, effects, |session| session.window.pub_rec(&ack)),
+            Packet::PubRel(ack) => {
+                self.acknowledged(id, effects, |session| Some(session.unreleased.release(ack.packet_id)));
+            }
+            Packet::PubComp(ack) => {
+                self.acknowledged(id, effects, |session| {
+                    session.window.pub_comp(ack.packet_id);
+                    None
+                });
+            }
+            Packet::Disconnect(disconnect) => self.disconnect(id, &disconnect, effects),
+            // The link answers it.
+            Packet::PingReq => {}
+            // A second CONNECT [MQTT-3.1.0-2], AUTH without an exchange, or what only a server sends.
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp
+            | Packet::Auth(_) => self.expel(id, ReasonCode::PROTOCOL_ERROR, effects),
+        }
+    }
+
+    /// Takes one step of a QoS 1 or 2 exchange, sends its answer, and what the window then allows.
+    fn acknowledged(
+        &mut self,
+        id: SessionId,
+        effects: &mut Vec<Effect>,
+        step: impl FnOnce(&mut Session) -> Option<Packet>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let (Some(answer), Some(attachment)) = (step(session), session.attachment) {
+            attachment.send(answer, effects);
+        }
+        session.pump(self.now_ms, &mut self.dropped, effects);
+    }
+
+    fn connect(
+        &mut self,
+        conn: ConnId,
+        mut connect: Connect,
+        owner: Owner,
+        server_keep_alive: Option<u16>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(&session) = self.conns.get(&conn) {
+            self.expel(session, ReasonCode::PROTOCOL_ERROR, effects);
+            return;
+        }
+        if let Err(reason) = self.admit(&connect, &owner) {
+            let packet = Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() }));
+            effects.push(Effect::Send { conn, packet });
+            effects.push(Effect::Close { conn, farewell: None });
+            return;
+        }
+        let assigned_client_id = connect.client_id.is_empty().then(|| self.assign_client_id());
+        if let Some(assigned) = &assigned_client_id {
+            connect.client_id = Arc::clone(assigned);
+        }
+        self.clear_the_way(&connect, effects);
+
+        let former = self.clients.get(&connect.client_id).copied();
+        let id = former.unwrap_or_else(|| self.create(Arc::clone(&connect.client_id), owner));
+        let expiry_s = granted_expiry_s(&connect, &self.limits);
+        let conn_ack = ConnAck {
+            session_present: former.is_some(),
+            session_expiry: connect.session_expiry.filter(|&wanted| wanted != expiry_s).map(|_| expiry_s),
+            receive_maximum: Some(self.limits.receive_maximum),
+            maximum_packet_size: Some(self.limits.packet_bytes),
+            assigned_client_id,
+            topic_alias_maximum: Some(self.limits.topic_alias_maximum),
+            server_keep_alive,
+            ..ConnAck::default()
+        };
+        effects.push(Effect::Send { conn, packet: Packet::ConnAck(Box::new(conn_ack)) });
+        self.attach(id, Attachment::new(conn, &connect, &self.limits), expiry_s, connect, effects);
+    }
+
+    /// Whether this CONNECT may have a session.
+    fn admit(&self, connect: &Connect, owner: &Owner) -> Result<(), ReasonCode> {
+        // MQTT-3.1.3-8 of 3.1.1; 5.0 assigns an id to any client that has none.
+        if connect.client_id.is_empty() && !connect.clean_start && connect.version != Version::V5 {
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        }
+        if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic)) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
+            Some(former) if former.owner != *owner => Err(ReasonCode::NOT_AUTHORIZED),
+            None if self.sessions.len() >= self.limits.sessions => Err(ReasonCode::QUOTA_EXCEEDED),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the client's other connection, if it has one [MQTT-3.1.4-3], and with Clean Start its session
+    /// too [MQTT-3.1.2-4]. That connection counts as lost: its will goes out unless it has a delay and the
+    /// session goes on, and a session of expiry 0 ends with it.
+    fn clear_the_way(&mut self, connect: &Connect, effects: &mut Vec<Effect>) {
+        let Some(&former) = self.clients.get(&connect.client_id) else { return };
+        self.expel(former, ReasonCode::SESSION_TAKEN_OVER, effects);
+        if connect.clean_start {
+            self.end_session(former, effects);
+        }
+    }
+
+    fn create(&mut self, client_id: Arc<str>, owner: Owner) -> SessionId {
+        let id = SessionId(self.sessions_born);
+        self.sessions_born += 1;
+        self.clients.insert(Arc::clone(&client_id), id);
+        self.sessions.insert(id, Session::new(client_id, owner));
+        id
+    }
+
+    fn attach(
+        &mut self,
+        id: SessionId,
+        attachment: Attachment,
+        expiry_s: u32,
+        connect: Connect,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.cancel_deadlines(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        self.conns.insert(attachment.conn, id);
+        session.attachment = Some(attachment);
+        session.expiry_s = expiry_s;
+        session.ends_ms = None;
+        // MQTT-3.1.3-9: a delayed will of the connection before is not sent.
+        session.will = connect.will.map(Will::Armed);
+        session.pump(self.now_ms, &mut self.dropped, effects);
+    }
+
+    fn closed(&mut self, id: SessionId, departure: Departure, effects: &mut Vec<Effect>) {
+        match departure {
+            Departure::Goodbye(disconnect) if self.goodbye(id, &disconnect).is_err() => {
+                self.expel(id, ReasonCode::PROTOCOL_ERROR, effects);
+            }
+            Departure::Goodbye(_) | Departure::Lost => self.depart(id, effects),
+        }
+    }
+
+    fn disconnect(&mut self, id: SessionId, disconnect: &Disconnect, effects: &mut Vec<Effect>) {
+        let Some(conn) = self.sessions.get(&id).and_then(|session| session.attachment).map(|a| a.conn) else { return };
+        match self.goodbye(id, disconnect) {
+            Ok(()) => {
+                effects.push(Effect::Close { conn, farewell: None });
+                self.depart(id, effects);
+            }
+            Err(reason) => self.expel(id, reason, effects),
+        }
+    }
+
+    /// What a DISCONNECT says of the will and the session.
+    fn goodbye(&mut self, id: SessionId, disconnect: &Disconnect) -> Result<(), ReasonCode> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        if let Some(expiry_s) = disconnect.session_expiry {
+            if session.expiry_s == 0 && expiry_s != 0 {
+                // 3.14.2.2.2: what was 0 at CONNECT stays 0.
+                return Err(ReasonCode::PROTOCOL_ERROR);
+            }
+            session.expiry_s = expiry_s.min(self.limits.session_expiry_max_s);
+        }
+        if disconnect.reason == ReasonCode::SUCCESS {
+            session.will = None;
+        }
+        Ok(())
+    }
+
+    /// Closes a session's connection for a reason, if it has one.
+    pub(crate) fn expel(&mut self, id: SessionId, reason: ReasonCode, effects: &mut Vec<Effect>) {
+        if let Some(attachment) = self.sessions.get(&id).and_then(|session| session.attachment) {
+            effects.push(Effect::Close { conn: attachment.conn, farewell: Some(Disconnect::new(reason)) });
+            self.depart(id, effects);
+        }
+    }
+
+    /// The connection of a session is over; what is left of its will and its expiry begins.
+    fn depart(&mut self, id: SessionId, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(attachment) = session.detach() else { return };
+        self.conns.remove(&attachment.conn);
+        if session.expiry_s == 0 {
+            self.end_session(id, effects);
+            return;
+        }
+        let ends_ms = self.now_ms.saturating_add(u64::from(session.expiry_s) * 1000);
+        session.ends_ms = Some(ends_ms);
+        self.deadlines.add(ends_ms, Due::SessionEnd, id);
+        match session.will.take().map(|will| will.client_left(self.now_ms, ends_ms)) {
+            None => {}
+            Some(Left::Publish(testament)) => {
+                let client_id = Arc::clone(&session.client_id);
+                self.publish_will(client_id, testament, effects);
+            }
+            Some(Left::Wait(will)) => {
+                if let Some(fires_ms) = will.fires_ms() {
+                    self.deadlines.add(fires_ms, Due::Will, id);
+                }
+                session.will = Some(will);
+            }
+        }
+    }
+
+    /// Forgets a session and all it holds. Its will, if it was waiting, goes out now (3.1.3.2.2).
+    fn end_session(&mut self, id: SessionId, effects: &mut Vec<Effect>) {
+        self.cancel_deadlines(id);
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.clients.remove(&session.client_id);
+        for filter in &session.subscriptions {
+            self.topics.unsubscribe(id, filter);
+        }
+        if let Some(will) = session.will {
+            self.publish_will(session.client_id, will.into_testament(), effects);
+        }
+    }
+
+    fn cancel_deadlines(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        if let Some(ends_ms) = session.ends_ms {
+            self.deadlines.cancel(ends_ms, Due::SessionEnd, id);
+        }
+        if let Some(fires_ms) = session.will.as_ref().and_then(Will::fires_ms) {
+            self.deadlines.cancel(fires_ms, Due::Will, id);
+        }
+    }
+
+    fn fire_deadlines(&mut self, effects: &mut Vec<Effect>) {
+        self.retained.expire(self.now_ms);
+        while let Some((due, id)) = self.deadlines.take_due(self.now_ms) {
+            match due {
+                Due::SessionEnd => self.end_session(id, effects),
+                Due::Will => {
+                    let Some(session) = self.sessions.get_mut(&id) else { continue };
+                    let client_id = Arc::clone(&session.client_id);
+                    if let Some(will) = session.will.take() {
+                        self.publish_will(client_id, will.into_testament(), effects);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client id that no session has: 128 bits of the keyed hash of a counter, in hexadecimal.
+    fn assign_client_id(&mut self) -> Arc<str> {
+        loop {
+            let half = |first: u64, second: u64| {
+                let mut hasher = DefaultHasher::new();
+                (first, self.ids_assigned, second).hash(&mut hasher);
+                hasher.finish()
+            };
+            let [a, b] = self.seed;
+            let id: Arc<str> = format!("{:016x}{:016x}", half(a, b), half(b, !a)).into();
+            self.ids_assigned += 1;
+            if !self.clients.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A PUBLISH on its way through the realm: from its publisher to the retained store and the subscribers.
+
+use std::slice;
+use std::sync::Arc;
+
+use postern_mqtt::Topic;
+use postern_mqtt::packet::{Ack, Message, Packet, Publish, QoS, Will};
+use postern_mqtt::reason::ReasonCode;
+
+use crate::inflight::Arrival;
+use crate::queue::Outgoing;
+use crate::realm::Realm;
+use crate::retained::{Full, Held};
+use crate::session::SessionId;
+use crate::topics::Hit;
+use crate::turn::Effect;
+
+/// What is published, and by whom.
+struct Publication {
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    /// Client id of the publisher.
+    publisher: Arc<str>,
+    /// Its session; none for a will whose session is over.
+    session: Option<SessionId>,
+    /// A publisher that an acknowledgement can tell of a refusal; for others it is better to deliver what can not be retained.
+    refusable: bool,
+}
+
+/// Whether a topic is the broker's own, so that clients do not publish to it: `$SYS` and below. Other
+/// topics with a leading `$` are for clients to use.
+pub(crate) fn is_reserved(topic: &Topic) -> bool {
+    topic.levels().next() == Some("$SYS")
+}
+
+impl Realm {
+    /// A PUBLISH from a client. Acknowledged in the same turn, after its deliveries.
+    pub(crate) fn incoming(&mut self, id: SessionId, publish: Publish, effects: &mut Vec<Effect>) {
+        match (publish.qos, publish.packet_id) {
+            (QoS::AtMostOnce, _) => {
+                self.accept(id, publish, effects);
+            }
+            (QoS::AtLeastOnce, Some(packet_id)) => {
+                let reason = self.accept(id, publish, effects);
+                self.reply(id, Packet::PubAck(Ack::new(packet_id, reason)), effects);
+            }
+            (QoS::ExactlyOnce, Some(packet_id)) => {
+                let Some(session) = self.sessions.get(&id) else { return };
+                let reason = match session.unreleased.arrival(packet_id, self.limits.receive_maximum.get()) {
+                    Arrival::TooMany => return self.expel(id, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, effects),
+                    Arrival::Repeated => ReasonCode::SUCCESS,
+                    Arrival::New => self.accept(id, publish, effects),
+                };
+                if let Some(session) = self.sessions.get_mut(&id).filter(|_| !reason.is_error()) {
+                    session.unreleased.hold(packet_id);
+                }
+                self.reply(id, Packet::PubRec(Ack::new(packet_id, reason)), effects);
+            }
+            // The wire has no such packet [MQTT-2.2.1-2].
+            (QoS::AtLeastOnce | QoS::ExactlyOnce, None) => self.expel(id, ReasonCode::PROTOCOL_ERROR, effects),
+        }
+    }
+
+    fn accept(&mut self, id: SessionId, publish: Publish, effects: &mut Vec<Effect>) -> ReasonCode {
+        let Some(session) = self.sessions.get(&id) else { return ReasonCode::UNSPECIFIED };
+        if is_reserved(&publish.message.topic) {
+            self.dropped.reserved_topic += 1;
+            return ReasonCode::NOT_AUTHORIZED;
+        }
+        let publication = Publication {
+            refusable: publish.qos != QoS::AtMostOnce && session.attachment.is_some_and(|a| a.hears_reasons),
+            message: publish.message,
+            qos: publish.qos,
+            retain: publish.retain,
+            publisher: Arc::clone(&session.client_id),
+            session: Some(id),
+        };
+        self.publish(&publication, effects)
+    }
+
+    pub(crate) fn publish_will(&mut self, publisher: Arc<str>, will: Will, effects: &mut Vec<Effect>) {
+        let Will { qos, retain, message, .. } = will;
+        let session = None;
+        self.publish(&Publication { message, qos, retain, publisher, session, refusable: false }, effects);
+    }
+
+    fn publish(&mut self, publication: &Publication, effects: &mut Vec<Effect>) -> ReasonCode {
+        let message = &publication.message;
+        let expires_ms = message.expiry.map(|expiry_s| self.now_ms.saturating_add(u64::from(expiry_s) * 1000));
+        if publication.retain {
+            let held = Held {
+                message: Arc::clone(message),
+                qos: publication.qos,
+                expires_ms,
+                publisher: Arc::clone(&publication.publisher),
+            };
+            if let Err(Full) = self.retained.put(held, &self.limits) {
+                self.dropped.retained_full += 1;
+                if publication.refusable {
+                    return ReasonCode::QUOTA_EXCEEDED;
+                }
+            }
+        }
+        if self.route(publication, expires_ms, effects) {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::NO_MATCHING_SUBSCRIBERS
+        }
+    }
+
+    /// To each session once, however many of its subscriptions match (3.3.4), and to one member of each
+    /// group. Whether there was anybody.
+    fn route(&mut self, publication: &Publication, expires_ms: Option<u64>, effects: &mut Vec<Effect>) -> bool {
+        let (mut own, mut shared) = (Vec::new(), Vec::new());
+        let sessions = &self.sessions;
+        let is_connected = |id| sessions.get(&id).is_some_and(|session| session.attachment.is_some());
+        self.topics.hits(&publication.message.topic, is_connected, &mut own, &mut shared);
+        // MQTT-3.8.3-3
+        own.retain(|hit| !(hit.options.no_local && publication.session == Some(hit.session)));
+        for hits in own.chunk_by(|a, b| a.session == b.session) {
+            self.deliver(publication, hits, expires_ms, effects);
+        }
+        for hit in &shared {
+            self.deliver(publication, slice::from_ref(hit), expires_ms, effects);
+        }
+        !(own.is_empty() && shared.is_empty())
+    }
+
+    /// One copy, at the highest QoS of the subscriptions that match [MQTT-3.3.4-2], with all their
+    /// identifiers [MQTT-3.3.4-3]; RETAIN as it came if one of them asks for it [MQTT-3.3.1-13].
+    fn deliver(&mut self, publication: &Publication, hits: &[Hit], expires_ms: Option<u64>, effects: &mut Vec<Effect>) {
+        let Some(session) = hits.first().and_then(|hit| self.sessions.get_mut(&hit.session)) else { return };
+        let granted = hits.iter().map(|hit| hit.options.qos).max().unwrap_or_default();
+        let outgoing = Outgoing {
+            message: Arc::clone(&publication.message),
+            qos: publication.qos.min(granted),
+            retain: publication.retain && hits.iter().any(|hit| hit.options.retain_as_published),
+            subscription_ids: hits.iter().filter_map(|hit| hit.options.subscription_id).collect(),
+            expires_ms,
+        };
+        session.deliver(outgoing, self.now_ms, &self.limits, &mut self.dropped, effects);
+    }
+
+    /// Sends to the session's connection, if it has one.
+    pub(crate) fn reply(&self, id: SessionId, packet: Packet, effects: &mut Vec<Effect>) {
+        if let Some(attachment) = self.sessions.get(&id).and_then(|session| session.attachment) {
+            attachment.send(packet, effects);
+        }
+    }
+}

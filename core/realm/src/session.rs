@@ -1,0 +1,156 @@
+//! One client's session: what outlives its connections (section 4.1).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, Version};
+use postern_mqtt::{Filter, packet};
+
+use crate::inflight::{Unreleased, Window};
+use crate::limits::{MAX_WINDOW, RealmLimits};
+use crate::queue::{Outgoing, Queue};
+use crate::size::wire_bytes;
+use crate::turn::{ConnId, Dropped, Effect, Owner};
+use crate::will::Will;
+
+/// A session of this realm; never used for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// The connection of a session, and what its client asked for on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attachment {
+    pub(crate) conn: ConnId,
+    /// Messages that may be unacknowledged: the lower of the client's Receive Maximum and ours.
+    window: usize,
+    /// Maximum Packet Size of the client.
+    packet_bytes: Option<u32>,
+    /// An acknowledgement can tell this client that its message was refused; in 3.x it can not.
+    pub(crate) hears_reasons: bool,
+}
+
+impl Attachment {
+    pub(crate) fn new(conn: ConnId, connect: &Connect, limits: &RealmLimits) -> Self {
+        let ours = limits.inflight_out.clamp(1, MAX_WINDOW);
+        let window = connect.receive_maximum.map_or(ours, |theirs| ours.min(theirs.get()));
+        Self {
+            conn,
+            window: usize::from(window),
+            packet_bytes: connect.maximum_packet_size,
+            hears_reasons: connect.version == Version::V5,
+        }
+    }
+
+    fn takes(&self, publish: &packet::Publish) -> bool {
+        self.packet_bytes.is_none_or(|limit| wire_bytes(publish) <= limit as usize)
+    }
+
+    pub(crate) fn send(&self, packet: Packet, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Send { conn: self.conn, packet });
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) owner: Owner,
+    pub(crate) attachment: Option<Attachment>,
+    /// Session Expiry Interval in seconds; 0 ends the session with its connection.
+    pub(crate) expiry_s: u32,
+    /// When it expires, while there is no connection.
+    pub(crate) ends_ms: Option<u64>,
+    pub(crate) subscriptions: BTreeSet<Filter>,
+    pub(crate) will: Option<Will>,
+    pub(crate) window: Window,
+    pub(crate) unreleased: Unreleased,
+    queue: Queue,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Arc<str>, owner: Owner) -> Self {
+        Self {
+            client_id,
+            owner,
+            attachment: None,
+            expiry_s: 0,
+            ends_ms: None,
+            subscriptions: BTreeSet::new(),
+            will: None,
+            window: Window::default(),
+            unreleased: Unreleased::default(),
+            queue: Queue::default(),
+        }
+    }
+
+    /// The connection is gone. What it was, if there was one.
+    pub(crate) fn detach(&mut self) -> Option<Attachment> {
+        let attachment = self.attachment.take()?;
+        self.window.connection_lost();
+        Some(attachment)
+    }
+
+    /// Sends a message, or keeps it until it can be sent. QoS 0 is for who is there.
+    pub(crate) fn deliver(
+        &mut self,
+        outgoing: Outgoing,
+        now_ms: u64,
+        limits: &RealmLimits,
+        dropped: &mut Dropped,
+        effects: &mut Vec<Effect>,
+    ) {
+        if outgoing.qos != QoS::AtMostOnce {
+            dropped.queue_full += self.queue.push(outgoing, limits);
+            self.pump(now_ms, dropped, effects);
+            return;
+        }
+        let Some(attachment) = &self.attachment else {
+            dropped.offline += 1;
+            return;
+        };
+        let publish = outgoing.publish(None, false, now_ms);
+        if attachment.takes(&publish) {
+            attachment.send(Packet::Publish(publish), effects);
+        } else {
+            dropped.too_large += 1;
+        }
+    }
+
+    /// Whether a message can be delivered without costing a queued one its place.
+    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits) -> bool {
+        outgoing.qos == QoS::AtMostOnce || self.queue.has_room(outgoing, limits)
+    }
+
+    /// Sends what the window allows: first what an earlier connection left, then from the queue.
+    pub(crate) fn pump(&mut self, now_ms: u64, dropped: &mut Dropped, effects: &mut Vec<Effect>) {
+        let Some(attachment) = self.attachment else { return };
+        while let Some(packet) = self.window.resend(attachment.window, now_ms) {
+            attachment.send(packet, effects);
+        }
+        while self.window.is_open(attachment.window) {
+            let Some(outgoing) = self.queue.pop() else { return };
+            if outgoing.is_expired(now_ms) {
+                dropped.expired += 1;
+            } else if !attachment.takes(&outgoing.publish(Some(PacketId::MAX), false, now_ms)) {
+                dropped.too_large += 1;
+            } else {
+                attachment.send(self.window.send(outgoing, now_ms), effects);
+            }
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// The Session Expiry Interval that a CONNECT gets, in seconds. 3.x asks for none; its Clean Session 0 is
+/// a session of the configured length, and Clean Session 1 ends with the connection.
+pub(crate) fn granted_expiry_s(connect: &Connect, limits: &RealmLimits) -> u32 {
+    let wanted = match connect.version {
+        Version::V5 => connect.session_expiry.unwrap_or(0),
+        Version::V3_1 | Version::V3_1_1 if connect.clean_start => 0,
+        Version::V3_1 | Version::V3_1_1 => limits.session_expiry_default_s,
+    };
+    wanted.min(limits.session_expiry_max_s)
+}

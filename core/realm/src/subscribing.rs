@@ -1,0 +1,148 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and the replay of retained messages (sections 3.8 to 3.11).
+
+use std::sync::Arc;
+
+use postern_mqtt::Filter;
+use postern_mqtt::packet::{Packet, QoS, RetainHandling, SubAck, Subscribe, Subscription, Unsubscribe};
+use postern_mqtt::reason::ReasonCode;
+
+use crate::queue::Outgoing;
+use crate::realm::Realm;
+use crate::session::SessionId;
+use crate::size::held_bytes;
+use crate::topics::Options;
+use crate::turn::Effect;
+
+/// What one SUBSCRIBE may still have replayed. It is for the packet, not for each filter: naming `#` a
+/// thousand times yields no more than naming it once. A queue's limits serve as measure.
+struct Budget {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> bool {
+        let (Some(messages), Some(bytes)) = (self.messages.checked_sub(1), self.bytes.checked_sub(bytes)) else {
+            return false;
+        };
+        *self = Self { messages, bytes };
+        true
+    }
+}
+
+impl Realm {
+    pub(crate) fn subscribe(&mut self, id: SessionId, subscribe: Subscribe, effects: &mut Vec<Effect>) {
+        let is_shared = |s: &Subscription| s.filter.as_ref().is_ok_and(|filter| filter.share().is_some());
+        if subscribe.subscriptions.iter().any(|s| s.no_local && is_shared(s)) {
+            // MQTT-3.8.3-4
+            self.expel(id, ReasonCode::PROTOCOL_ERROR, effects);
+            return;
+        }
+        let Subscribe { packet_id, subscription_id, subscriptions, .. } = subscribe;
+        let mut reasons = Vec::with_capacity(subscriptions.len());
+        let mut replays = Vec::new();
+        for Subscription { filter, qos, no_local, retain_as_published, retain_handling } in subscriptions {
+            let filter = match filter {
+                Ok(filter) => filter,
+                Err(invalid) => {
+                    reasons.push(invalid.reason);
+                    continue;
+                }
+            };
+            let options = Options { qos, no_local, retain_as_published, subscription_id };
+            match self.subscribe_one(id, &filter, options) {
+                Ok(is_new) => {
+                    reasons.push(granted(qos));
+                    if wants_replay(&filter, retain_handling, is_new) {
+                        replays.push((filter, options));
+                    }
+                }
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        self.reply(id, Packet::SubAck(SubAck { packet_id, reasons, reason_string: None }), effects);
+        let mut budget = Budget { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        for (filter, options) in replays {
+            self.replay(id, &filter, options, &mut budget, effects);
+        }
+    }
+
+    /// Whether the subscription is new.
+    fn subscribe_one(&mut self, id: SessionId, filter: &Filter, options: Options) -> Result<bool, ReasonCode> {
+        let session = self.sessions.get_mut(&id).ok_or(ReasonCode::UNSPECIFIED)?;
+        if !session.subscriptions.contains(filter) {
+            let of_client = session.subscriptions.len() >= self.limits.subscriptions_per_client;
+            if of_client || self.topics.count() >= self.limits.subscriptions {
+                return Err(ReasonCode::QUOTA_EXCEEDED);
+            }
+            session.subscriptions.insert(filter.clone());
+        }
+        Ok(self.topics.subscribe(id, filter, options))
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: SessionId, unsubscribe: &Unsubscribe, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let reasons = unsubscribe.filters.iter().map(|filter| match filter {
+            Err(invalid) => invalid.reason,
+            Ok(filter) if session.subscriptions.remove(filter) => {
+                self.topics.unsubscribe(id, filter);
+                ReasonCode::SUCCESS
+            }
+            Ok(_) => ReasonCode::NO_SUBSCRIPTION_EXISTED,
+        });
+        let reasons = reasons.collect();
+        let packet_id = unsubscribe.packet_id;
+        self.reply(id, Packet::UnsubAck(SubAck { packet_id, reasons, reason_string: None }), effects);
+    }
+
+    /// Sends the retained messages of a filter: with RETAIN [MQTT-3.3.1-8], at the lower QoS
+    /// [MQTT-3.8.4-8], with the subscription's identifier [MQTT-3.3.4-4]. Ends where the budget or the
+    /// session's queue does, rather than cost a queued message its place.
+    fn replay(
+        &mut self,
+        id: SessionId,
+        filter: &Filter,
+        options: Options,
+        budget: &mut Budget,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Self { sessions, retained, dropped, limits, now_ms, .. } = self;
+        let Some(session) = sessions.get_mut(&id) else { return };
+        retained.matching(filter, |held| {
+            if options.no_local && held.publisher == session.client_id {
+                return true;
+            }
+            let outgoing = Outgoing {
+                message: Arc::clone(&held.message),
+                qos: held.qos.min(options.qos),
+                retain: true,
+                subscription_ids: options.subscription_id.into_iter().collect(),
+                expires_ms: held.expires_ms,
+            };
+            if !session.has_room(&outgoing, limits) || !budget.spend(held_bytes(&held.message)) {
+                dropped.replay_cut += 1;
+                return false;
+            }
+            session.deliver(outgoing, *now_ms, limits, dropped, effects);
+            true
+        });
+    }
+}
+
+fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::SUCCESS,
+        QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
+        QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
+    }
+}
+
+/// Shared subscriptions get none (4.8.2); else as Retain Handling says [MQTT-3.3.1-9] to [MQTT-3.3.1-11].
+fn wants_replay(filter: &Filter, handling: RetainHandling, is_new: bool) -> bool {
+    filter.share().is_none()
+        && match handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
+        }
+}

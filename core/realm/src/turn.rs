@@ -1,0 +1,114 @@
+//! What goes into a turn of the realm, and what comes out of it.
+
+use std::sync::Arc;
+
+use postern_mqtt::Packet;
+use postern_mqtt::packet::{Connect, Disconnect};
+
+/// One network connection. Given by the driver, which never uses a number twice in the life of a realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// The principal that owns a session: the user name that a certificate was mapped to, none for a client
+/// without an identity. A session is resumed, taken over or replaced by its owner alone.
+pub type Owner = Option<Arc<str>>;
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A CONNECT that the gate has let in. It is answered with a CONNACK in any case.
+    Connect {
+        /// From where.
+        conn: ConnId,
+        /// The packet.
+        connect: Box<Connect>,
+        /// Who it is.
+        owner: Owner,
+        /// To be told to the client (3.2.2.3.14); the realm itself keeps no keep-alive.
+        server_keep_alive: Option<u16>,
+    },
+    /// Any later packet but PINGREQ.
+    Packet {
+        /// From where.
+        conn: ConnId,
+        /// The packet.
+        packet: Packet,
+    },
+    /// The connection is gone, or the driver is closing it.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// How it ended.
+        departure: Departure,
+    },
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub enum Departure {
+    /// With a DISCONNECT. Reason 0x00 discards the will (MQTT-3.14.4-3), any other publishes it.
+    Goodbye(Disconnect),
+    /// Without one: the will is published.
+    Lost,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a packet. A QoS 0 PUBLISH may be dropped by a driver whose buffer is full, nothing else may.
+    Send {
+        /// To where.
+        conn: ConnId,
+        /// The packet.
+        packet: Packet,
+    },
+    /// Close the connection. The realm has forgotten it: whatever still comes from it is ignored.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// A DISCONNECT to send before, where the version has one.
+        farewell: Option<Disconnect>,
+    },
+}
+
+/// A look at the realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Sessions with a connection.
+    pub connected: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Bytes of the retained messages.
+    pub retained_bytes: usize,
+    /// Messages that wait for a window or for their client.
+    pub queued: usize,
+    /// Messages sent and not yet acknowledged to the end.
+    pub in_flight: usize,
+    /// QoS 2 packet ids received and not yet released.
+    pub unreleased: usize,
+    /// What was not delivered, since the birth of the realm.
+    pub dropped: Dropped,
+}
+
+/// Deliveries that did not happen, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// The oldest of a session's full queue made room for a new one.
+    pub queue_full: u64,
+    /// The Message Expiry Interval passed in a queue (MQTT-3.3.2-5).
+    pub expired: u64,
+    /// QoS 0 to a session without a connection.
+    pub offline: u64,
+    /// More than the subscriber's Maximum Packet Size (MQTT-3.1.2-25).
+    pub too_large: u64,
+    /// Not retained, since the retained store is full.
+    pub retained_full: u64,
+    /// Replays of retained messages that ended at a queue limit.
+    pub replay_cut: u64,
+    /// Published by a client to a topic of the broker's own.
+    pub reserved_topic: u64,
+}

@@ -1,0 +1,375 @@
+//! What holds whatever clients do, checked over random sequences of operations.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use postern_mqtt::packet::{Connect, Disconnect, PacketId, Publish, QoS};
+use postern_mqtt::{Packet, ReasonCode};
+use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, RealmLimits};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::sim::*;
+
+const CLIENTS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Connect {
+        client: usize,
+        clean_start: bool,
+        expiry: u32,
+        receive_maximum: u16,
+        delay: Option<u32>,
+    },
+    Lose(usize),
+    Goodbye(usize),
+    Subscribe {
+        client: usize,
+        filter: &'static str,
+        qos: QoS,
+    },
+    Unsubscribe {
+        client: usize,
+        filter: &'static str,
+    },
+    Publish {
+        client: usize,
+        topic: &'static str,
+        qos: QoS,
+        packet_id: u16,
+        retain: bool,
+    },
+    Release {
+        client: usize,
+        packet_id: u16,
+    },
+    /// Answers the oldest packet that wants an answer.
+    Answer {
+        client: usize,
+        reason: ReasonCode,
+    },
+    Stray {
+        client: usize,
+        packet: Packet,
+    },
+    Pass(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let client = 0..CLIENTS;
+    let qos = select(vec![Q0, Q1, Q2]);
+    let filter = select(vec!["a", "a/+", "#", "+/b", "$share/g/a/+", "$share/g/#"]);
+    let topic = select(vec!["a", "a/b", "c/b", "$x"]);
+    let reason = prop_oneof![9 => Just(ReasonCode::SUCCESS), 1 => Just(ReasonCode::QUOTA_EXCEEDED)];
+    let stray = select(vec![
+        Packet::PubAck(ack(1)),
+        Packet::PubRec(ack(1)),
+        Packet::PubComp(ack(2)),
+        Packet::PubRel(ack(9)),
+        Packet::PingResp,
+        Packet::PingReq,
+    ]);
+    prop_oneof![
+        3 => (client.clone(), any::<bool>(), 0..20u32, 1..5u16, prop::option::of(0..20u32)).prop_map(
+            |(client, clean_start, expiry, receive_maximum, delay)| {
+                Op::Connect { client, clean_start, expiry, receive_maximum, delay }
+            }
+        ),
+        1 => client.clone().prop_map(Op::Lose),
+        1 => client.clone().prop_map(Op::Goodbye),
+        3 => (client.clone(), filter.clone(), qos.clone()).prop_map(|(client, filter, qos)| Op::Subscribe { client, filter, qos }),
+        1 => (client.clone(), filter).prop_map(|(client, filter)| Op::Unsubscribe { client, filter }),
+        8 => (client.clone(), topic, qos, 1..6u16, any::<bool>()).prop_map(|(client, topic, qos, packet_id, retain)| {
+            Op::Publish { client, topic, qos, packet_id, retain }
+        }),
+        2 => (client.clone(), 1..6u16).prop_map(|(client, packet_id)| Op::Release { client, packet_id }),
+        8 => (client.clone(), reason).prop_map(|(client, reason)| Op::Answer { client, reason }),
+        1 => (client, stray).prop_map(|(client, packet)| Op::Stray { client, packet }),
+        1 => (0..15u64).prop_map(Op::Pass),
+    ]
+}
+
+/// One client as it sees itself.
+#[derive(Debug, Default)]
+struct Client {
+    conn: Option<ConnId>,
+    receive_maximum: usize,
+    unanswered: VecDeque<Packet>,
+    /// QoS 1 and 2 PUBLISH of this connection that the client has not finished.
+    open: BTreeSet<PacketId>,
+}
+
+/// The world of a random run, checking after each step.
+struct World {
+    realm: Realm,
+    limits: RealmLimits,
+    now_ms: u64,
+    conns: u64,
+    serial: u32,
+    clients: [Client; CLIENTS],
+    log: Vec<Effect>,
+}
+
+impl World {
+    fn new(seed: [u64; 2]) -> Self {
+        let limits = RealmLimits {
+            queue_messages: 6,
+            inflight_out: 3,
+            receive_maximum: max(3).unwrap(),
+            retained_messages: 2,
+            subscriptions_per_client: 4,
+            ..RealmLimits::default()
+        };
+        let realm = Realm::new(limits, seed);
+        Self { realm, limits, now_ms: 0, conns: 0, serial: 0, clients: Default::default(), log: Vec::new() }
+    }
+
+    fn run(&mut self, op: Op) {
+        let input = match op {
+            Op::Pass(seconds) => {
+                self.now_ms += seconds * 1000;
+                None
+            }
+            Op::Connect { client, clean_start, expiry, receive_maximum, delay } => {
+                let conn = ConnId(self.conns);
+                self.conns += 1;
+                let connect = Connect {
+                    clean_start,
+                    session_expiry: Some(expiry),
+                    receive_maximum: max(receive_maximum),
+                    will: delay.and_then(|delay| will("a/b", delay)),
+                    ..crate::sim::client(&client.to_string())
+                };
+                // Attached before the effects are read: the realm may close the old one and greet this one.
+                self.clients[client] =
+                    Client { conn: Some(conn), receive_maximum: receive_maximum.into(), ..Client::default() };
+                let owner: Owner = None;
+                Some(Input::Connect { conn, connect: Box::new(connect), owner, server_keep_alive: None })
+            }
+            Op::Lose(client) => self.close(client, Departure::Lost),
+            Op::Goodbye(client) => self.close(client, Departure::Goodbye(Disconnect::default())),
+            Op::Subscribe { client, filter, qos } => {
+                let subscriptions = vec![subscription(filter, qos)];
+                let packet_id = id(9);
+                let user_properties = Vec::new();
+                self.packet(
+                    client,
+                    Packet::Subscribe(postern_mqtt::packet::Subscribe {
+                        packet_id,
+                        subscription_id: None,
+                        user_properties,
+                        subscriptions,
+                    }),
+                )
+            }
+            Op::Unsubscribe { client, filter } => {
+                let filters = vec![Ok(postern_mqtt::Filter::new(filter).unwrap())];
+                let packet_id = id(9);
+                let user_properties = Vec::new();
+                self.packet(
+                    client,
+                    Packet::Unsubscribe(postern_mqtt::packet::Unsubscribe { packet_id, user_properties, filters }),
+                )
+            }
+            Op::Publish { client, topic, qos, packet_id, retain } => {
+                self.serial += 1;
+                let packet_id = if qos == Q0 { 0 } else { packet_id };
+                let publish = publish(qos, packet_id, message(topic, &self.serial.to_string()));
+                self.packet(client, Packet::Publish(Publish { retain, ..publish }))
+            }
+            Op::Release { client, packet_id } => self.packet(client, Packet::PubRel(ack(packet_id))),
+            Op::Answer { client, reason } => self.answer(client, reason),
+            Op::Stray { client, packet } => self.packet(client, packet),
+        };
+        let mut effects = Vec::new();
+        self.realm.turn(self.now_ms, &mut input.into_iter().collect(), &mut effects);
+        self.look(&effects);
+        self.log.extend(effects);
+    }
+
+    fn close(&mut self, client: usize, departure: Departure) -> Option<Input> {
+        let conn = self.clients[client].conn.take()?;
+        Some(Input::Closed { conn, departure })
+    }
+
+    /// A client without a connection still sends on its last, which the realm has forgotten.
+    fn packet(&mut self, client: usize, packet: Packet) -> Option<Input> {
+        let state = &mut self.clients[client];
+        match &packet {
+            // A stray acknowledgement may be right by chance: then the client has finished.
+            Packet::PubAck(a) | Packet::PubComp(a) => {
+                state.open.remove(&a.packet_id);
+                state.unanswered.retain(|p| !matches!(p, Packet::Publish(p) if p.packet_id == Some(a.packet_id)));
+            }
+            _ => {}
+        }
+        let conn = state.conn.unwrap_or(ConnId(u64::MAX));
+        Some(Input::Packet { conn, packet })
+    }
+
+    fn answer(&mut self, client: usize, reason: ReasonCode) -> Option<Input> {
+        let answer = match self.clients[client].unanswered.pop_front()? {
+            Packet::Publish(publish) => {
+                let packet_id = publish.packet_id?;
+                let mut ack = ack(packet_id.get());
+                ack.reason = reason;
+                if publish.qos == Q1 || reason.is_error() {
+                    self.clients[client].open.remove(&packet_id);
+                }
+                if publish.qos == Q1 { Packet::PubAck(ack) } else { Packet::PubRec(ack) }
+            }
+            Packet::PubRel(ack) => {
+                self.clients[client].open.remove(&ack.packet_id);
+                Packet::PubComp(ack)
+            }
+            other => panic!("{other:?} wants no answer"),
+        };
+        let conn = self.clients[client].conn?;
+        Some(Input::Packet { conn, packet: answer })
+    }
+
+    fn look(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = effect;
+            let Some(client) = self.clients.iter_mut().find(|client| client.conn == Some(*conn)) else {
+                assert!(matches!(effect, Effect::Close { .. }), "only a taken-over connection is unknown: {effect:?}");
+                continue;
+            };
+            match effect {
+                Effect::Close { .. } => *client = Client::default(),
+                Effect::Send { packet: Packet::Publish(publish), .. } if publish.qos != Q0 => {
+                    let packet_id = publish.packet_id.expect("QoS 1 and 2 have packet ids");
+                    assert!(client.open.insert(packet_id), "a packet id is used once at a time");
+                    let window = client.receive_maximum.min(self.limits.inflight_out.into());
+                    assert!(client.open.len() <= window, "the window is exceeded");
+                    client.unanswered.push_back(Packet::Publish(publish.clone()));
+                }
+                Effect::Send { packet: packet @ Packet::PubRel(_), .. } => client.unanswered.push_back(packet.clone()),
+                Effect::Send { .. } => {}
+            }
+        }
+        let stats = self.realm.stats();
+        assert!(stats.sessions <= CLIENTS && stats.connected <= stats.sessions);
+        assert!(stats.queued <= CLIENTS * self.limits.queue_messages);
+        assert!(stats.in_flight <= CLIENTS * usize::from(self.limits.inflight_out));
+        assert!(stats.unreleased <= CLIENTS * usize::from(self.limits.receive_maximum.get()));
+        assert!(stats.retained <= self.limits.retained_messages);
+        assert!(stats.subscriptions <= CLIENTS * self.limits.subscriptions_per_client);
+        assert!(self.realm.next_deadline_ms().is_none_or(|at| at > self.now_ms), "nothing due is left");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn limits_hold_and_the_same_inputs_give_the_same_outputs(ops in prop::collection::vec(op(), 0..120)) {
+        let (mut first, mut second) = (World::new([1, 2]), World::new([1, 2]));
+        for op in ops {
+            first.run(op.clone());
+            second.run(op);
+        }
+        prop_assert_eq!(&first.log, &second.log);
+        // All clients gone and all time passed, nothing is left but what is retained.
+        for client in 0..CLIENTS {
+            first.run(Op::Lose(client));
+        }
+        first.run(Op::Pass(1000));
+        let stats = first.realm.stats();
+        let left = (stats.sessions, stats.connected, stats.subscriptions, stats.queued, stats.in_flight);
+        prop_assert_eq!(left, (0, 0, 0, 0, 0));
+        prop_assert_eq!(first.realm.next_deadline_ms(), None);
+    }
+
+    /// A subscriber that loses its connection at any moment and answers when it likes.
+    #[test]
+    fn qos_1_keeps_its_order_and_qos_2_comes_exactly_once(
+        steps in prop::collection::vec((0..10u8, select(vec![Q1, Q2])), 1..200),
+        receive_maximum in 1..6u16,
+    ) {
+        let mut sim = Sim::new();
+        let publisher = sim.enter(client("p"));
+        let connect = || Connect { receive_maximum: max(receive_maximum), ..client("s") };
+        let mut conn = sim.enter(connect());
+        sim.subscribe(conn, "t", Q2);
+        let mut receiver = Receiver::default();
+        let mut sent: BTreeMap<QoS, Vec<u32>> = BTreeMap::new();
+        for (serial, (step, qos)) in (0u32..).zip(steps) {
+            match step {
+                0 => {
+                    sim.lost(conn);
+                    // What was on its way is lost with the connection, or not.
+                    if qos == Q1 {
+                        receiver.read(sim.take(conn));
+                    }
+                    receiver.unanswered.clear();
+                    conn = sim.enter(connect());
+                }
+                1..=4 => {
+                    sent.entry(qos).or_default().push(serial);
+                    sim.send_publish(publisher, publish(qos, 5, message("t", &serial.to_string())));
+                    sim.send(publisher, Packet::PubRel(ack(5)));
+                    sim.take(publisher);
+                }
+                _ => {
+                    receiver.read(sim.take(conn));
+                    if let Some(answer) = receiver.answer() {
+                        sim.send(conn, answer);
+                    }
+                }
+            }
+        }
+        loop {
+            receiver.read(sim.take(conn));
+            let Some(answer) = receiver.answer() else { break };
+            sim.send(conn, answer);
+        }
+        prop_assert_eq!(sim.realm.stats().in_flight + sim.realm.stats().queued, 0);
+        prop_assert_eq!(receiver.twice, sent.remove(&Q2).unwrap_or_default(), "once, and in order");
+        // MQTT-4.6.0-5: a repeated message may come after a later one, its first coming may not.
+        let mut first = receiver.once.clone();
+        let mut seen = BTreeSet::new();
+        first.retain(|serial| seen.insert(*serial));
+        prop_assert_eq!(first, sent.remove(&Q1).unwrap_or_default());
+    }
+}
+
+/// The receiving side of section 4.3, method A for QoS 2: the message is taken at PUBLISH, its id kept until PUBREL.
+#[derive(Debug, Default)]
+struct Receiver {
+    once: Vec<u32>,
+    twice: Vec<u32>,
+    held: BTreeSet<PacketId>,
+    unanswered: VecDeque<Packet>,
+}
+
+impl Receiver {
+    fn read(&mut self, packets: Vec<Packet>) {
+        for packet in packets {
+            match packet {
+                Packet::Publish(publish) => {
+                    let packet_id = publish.packet_id.unwrap();
+                    let serial = payload(&publish).parse().unwrap();
+                    if publish.qos == Q1 {
+                        self.once.push(serial);
+                        self.unanswered.push_back(Packet::PubAck(ack(packet_id.get())));
+                    } else {
+                        if self.held.insert(packet_id) {
+                            self.twice.push(serial);
+                        }
+                        self.unanswered.push_back(Packet::PubRec(ack(packet_id.get())));
+                    }
+                }
+                Packet::PubRel(release) => {
+                    self.held.remove(&release.packet_id);
+                    self.unanswered.push_back(Packet::PubComp(release));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Option<Packet> {
+        self.unanswered.pop_front()
+    }
+}

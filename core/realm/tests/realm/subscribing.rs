@@ -1,0 +1,291 @@
+//! Subscriptions: overlapping, shared, with options; retained messages.
+
+use postern_mqtt::packet::{
+    Connect, InvalidFilter, Message, Packet, Publish, RetainHandling, SubAck, Subscription, Unsubscribe,
+};
+use postern_mqtt::{Filter, ReasonCode};
+use postern_realm::RealmLimits;
+
+use crate::sim::*;
+
+#[test]
+fn d_04_mqtt_4_7_2_1_leading_wildcards_do_not_match_a_leading_dollar() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "#", Q0);
+    sim.subscribe(conn, "+/info", Q0);
+    sim.retain(conn, "$x/info", "retained", Q0);
+    sim.tell(conn, "$x/info", "x");
+    sim.subscribe(conn, "#", Q0);
+    assert!(sim.take(conn).is_empty());
+    sim.tell(conn, "x/info", "x");
+    assert_eq!(sim.payloads(conn), ["x"]);
+}
+
+#[test]
+fn d_07_overlapping_subscriptions_are_one_copy_of_the_highest_qos_with_all_ids() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    for (filter, subscription_id, qos) in [("a/+", 1, Q0), ("a/#", 2, Q2), ("#", 3, Q1), ("b", 4, Q2)] {
+        sim.subscribe_with(conn, subscription_id, vec![subscription(filter, qos)]);
+    }
+    sim.send_publish(conn, publish(Q2, 1, message("a/b", "x")));
+    let mut publishes = publishes(sim.take(conn));
+    assert_eq!(publishes.len(), 1);
+    publishes[0].subscription_ids.sort_unstable();
+    assert_eq!((publishes[0].qos, &publishes[0].subscription_ids[..]), (Q2, &[1, 2, 3][..]));
+}
+
+#[test]
+fn mqtt_3_8_4_3_a_subscription_is_replaced_by_one_of_the_same_filter() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe_with(conn, 1, vec![subscription("t", Q2)]);
+    sim.subscribe_with(conn, 2, vec![subscription("t", Q0)]);
+    assert_eq!(sim.realm.stats().subscriptions, 1);
+    sim.tell_surely(conn, "t", "x");
+    let publishes = publishes(sim.take(conn));
+    assert_eq!(publishes.len(), 1);
+    assert_eq!((publishes[0].qos, &publishes[0].subscription_ids[..]), (Q0, &[2][..]));
+}
+
+#[test]
+fn mqtt_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
+    let mut sim = Sim::new();
+    let (conn, other) = (sim.enter(client("s")), sim.enter(client("o")));
+    sim.retain(conn, "t", "own, retained", Q0);
+    sim.subscribe_with(conn, 0, vec![Subscription { no_local: true, ..subscription("t", Q0) }]);
+    sim.tell(conn, "t", "own");
+    assert!(sim.take(conn).is_empty());
+    sim.tell(other, "t", "of another");
+    assert_eq!(sim.payloads(conn), ["of another"]);
+    sim.subscribe(conn, "#", Q0);
+    sim.take(conn);
+    sim.tell(conn, "t", "own");
+    assert_eq!(sim.payloads(conn), ["own"], "by the subscription without No Local");
+}
+
+#[test]
+fn d_03_mqtt_3_8_3_4_no_local_on_a_shared_subscription_closes_the_connection() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    let packet = postern_mqtt::packet::Subscribe {
+        packet_id: id(1),
+        subscription_id: None,
+        user_properties: Vec::new(),
+        subscriptions: vec![Subscription { no_local: true, ..subscription("$share/g/t", Q0) }],
+    };
+    sim.send(conn, Packet::Subscribe(packet));
+    assert_eq!(sim.farewell(conn), Some(ReasonCode::PROTOCOL_ERROR));
+    assert_eq!(sim.realm.stats().subscriptions, 0);
+}
+
+#[test]
+fn mqtt_3_3_1_12_and_13_retain_is_forwarded_only_as_asked() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    for retain_as_published in [false, true] {
+        sim.subscribe_with(conn, 0, vec![Subscription { retain_as_published, ..subscription("t", Q0) }]);
+        for retain in [false, true] {
+            sim.send(conn, Packet::Publish(Publish { retain, ..publish(Q0, 0, message("t", "")) }));
+            assert_eq!(publishes(sim.take(conn))[0].retain, retain && retain_as_published);
+        }
+    }
+}
+
+#[test]
+fn d_08_retain_handling_decides_on_the_replay() {
+    use RetainHandling::{Always, IfNew, Never};
+    for (handling, at_first, again) in [(Always, 1, 1), (IfNew, 1, 0), (Never, 0, 0)] {
+        let mut sim = Sim::new();
+        let conn = sim.enter(client("s"));
+        sim.retain(conn, "t", "x", Q2);
+        for expected in [at_first, again] {
+            let filter = Subscription { retain_handling: handling, ..subscription("t", Q0) };
+            sim.subscribe_with(conn, 5, vec![filter]);
+            let replayed = publishes(sim.take(conn));
+            assert_eq!(replayed.len(), expected, "{handling:?}");
+            for publish in replayed {
+                assert_eq!((publish.qos, publish.retain), (Q0, true), "MQTT-3.8.4-8, MQTT-3.3.1-8");
+                assert_eq!(publish.subscription_ids, [5], "MQTT-3.3.4-4");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_suback_comes_before_the_retained_messages() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.retain(conn, "t", "x", Q1);
+    let packet = postern_mqtt::packet::Subscribe {
+        packet_id: id(1),
+        subscription_id: None,
+        user_properties: Vec::new(),
+        subscriptions: vec![subscription("t", Q1)],
+    };
+    let packets = sim.ask(conn, Packet::Subscribe(packet));
+    assert!(matches!(&packets[..], [Packet::SubAck(_), Packet::Publish(_)]), "{packets:?}");
+}
+
+#[test]
+fn mqtt_3_3_1_5_to_7_a_retained_message_is_replaced_and_taken_away() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.retain(conn, "a/b", "1", Q0);
+    sim.retain(conn, "a/b", "2", Q1);
+    sim.retain(conn, "a/c", "3", Q0);
+    sim.subscribe(conn, "a/+", Q0);
+    assert_eq!(sim.payloads(conn), ["2", "3"]);
+    sim.retain(conn, "a/b", "", Q0);
+    sim.subscribe(conn, "a/#", Q0);
+    assert_eq!(sim.payloads(conn), ["3"]);
+    assert_eq!(sim.realm.stats().retained, 1);
+}
+
+#[test]
+fn mqtt_3_3_2_5_retained_messages_expire() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    let expiring = Message { expiry: Some(10), ..message("t", "x") };
+    sim.send(conn, Packet::Publish(Publish { retain: true, ..publish(Q0, 0, expiring) }));
+    sim.pass(4);
+    sim.subscribe(conn, "t", Q0);
+    assert_eq!(publishes(sim.take(conn))[0].expiry_left, Some(6));
+    assert_eq!(sim.wakes_in_ms(), Some(6001));
+    sim.pass(7);
+    sim.subscribe(conn, "t", Q0);
+    assert!(sim.take(conn).is_empty());
+    assert_eq!(sim.realm.stats().retained, 0);
+}
+
+#[test]
+fn a_full_retained_store_refuses_who_can_be_told_and_delivers_for_the_rest() {
+    let mut sim = Sim::with(RealmLimits { retained_messages: 1, ..RealmLimits::default() });
+    let conn = sim.enter(client("s"));
+    let old = sim.enter(v3_client("old", true));
+    sim.retain(conn, "a", "1", Q0);
+    sim.subscribe(conn, "b", Q0);
+    let retained = |qos, packet_id| Publish { retain: true, ..publish(qos, packet_id, message("b", "x")) };
+    assert_eq!(sim.send_publish(conn, retained(Q1, 1)), ReasonCode::QUOTA_EXCEEDED);
+    assert_eq!(sim.send_publish(conn, retained(Q2, 1)), ReasonCode::QUOTA_EXCEEDED);
+    assert!(sim.take(conn).is_empty());
+    assert_eq!(sim.send_publish(old, retained(Q1, 1)), ReasonCode::SUCCESS);
+    sim.send(old, Packet::Publish(retained(Q0, 0)));
+    assert_eq!(sim.payloads(conn), ["x", "x"]);
+    assert_eq!((sim.realm.stats().retained, sim.realm.stats().dropped.retained_full), (1, 4));
+}
+
+#[test]
+fn d_11_a_replay_is_bounded_for_the_packet_and_costs_no_queued_message() {
+    let mut sim = Sim::with(RealmLimits { queue_messages: 10, inflight_out: 1, ..RealmLimits::default() });
+    let conn = sim.enter(client("s"));
+    for n in 0..50 {
+        sim.retain(conn, &format!("t/{n}"), "x", Q1);
+    }
+    let hungry = (0..20).map(|_| subscription("#", Q0)).collect();
+    sim.subscribe_with(conn, 0, hungry);
+    assert_eq!(sim.payloads(conn).len(), 10);
+    sim.subscribe(conn, "live", Q1);
+    for _ in 0..6 {
+        sim.tell_surely(conn, "live", "live");
+    }
+    sim.subscribe(conn, "t/#", Q1);
+    assert_eq!(sim.realm.stats().dropped.queue_full, 0);
+    assert_eq!((sim.realm.stats().queued, sim.realm.stats().in_flight), (10, 1));
+    assert_eq!(sim.realm.stats().dropped.replay_cut, 21);
+}
+
+#[test]
+fn shared_subscriptions_take_turns_at_the_qos_of_each_member() {
+    let mut sim = Sim::new();
+    let publisher = sim.enter(client("p"));
+    let members = [Q0, Q1].map(|qos| {
+        let conn = sim.enter(client(&format!("{qos:?}")));
+        sim.subscribe(conn, "$share/g/t", qos);
+        conn
+    });
+    for n in 0..6 {
+        assert_eq!(sim.tell_surely(publisher, "t", &n.to_string()), ReasonCode::SUCCESS);
+    }
+    let [first, second] = members.map(|conn| publishes(sim.take(conn)));
+    assert_eq!(first.iter().map(payload).collect::<Vec<_>>(), ["0", "2", "4"]);
+    assert_eq!(second.iter().map(payload).collect::<Vec<_>>(), ["1", "3", "5"]);
+    assert_eq!((first[0].qos, second[0].qos), (Q0, Q1));
+    sim.lost(members[0]);
+    for _ in 0..3 {
+        sim.tell_surely(publisher, "t", "x");
+    }
+    assert_eq!(sim.payloads(members[1]).len(), 3, "who is away is passed over");
+}
+
+#[test]
+fn a_shared_and_an_ordinary_subscription_are_two_copies_and_retained_goes_to_the_ordinary() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.retain(conn, "t", "retained", Q0);
+    sim.subscribe(conn, "$share/g/t", Q0);
+    assert!(sim.take(conn).is_empty());
+    sim.subscribe(conn, "t", Q0);
+    assert_eq!(sim.payloads(conn), ["retained"]);
+    sim.tell(conn, "t", "x");
+    assert_eq!(sim.payloads(conn), ["x", "x"]);
+}
+
+#[test]
+fn d_01_a_bad_filter_fails_alone() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    let invalid = || Err(InvalidFilter { reason: ReasonCode::TOPIC_FILTER_INVALID });
+    let bad = Subscription { filter: invalid(), ..subscription("t", Q0) };
+    let reasons = sim.subscribe_with(conn, 0, vec![subscription("a", Q2), bad, subscription("b", Q1)]);
+    assert_eq!(reasons, [ReasonCode::GRANTED_QOS_2, ReasonCode::TOPIC_FILTER_INVALID, ReasonCode::GRANTED_QOS_1]);
+    let filters = vec![Ok(Filter::new("a").unwrap()), invalid(), Ok(Filter::new("c").unwrap())];
+    let packet = Unsubscribe { packet_id: id(3), user_properties: Vec::new(), filters };
+    let reasons = [0x00, 0x8F, 0x11].map(ReasonCode).to_vec();
+    let expected = Packet::UnsubAck(SubAck { packet_id: id(3), reasons, reason_string: None });
+    assert_eq!(sim.ask(conn, Packet::Unsubscribe(packet)), [expected]);
+}
+
+#[test]
+fn d_06_one_subscription_too_many_gets_0x97_and_the_rest_is_untouched() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    let filters = |n: std::ops::Range<u32>| n.map(|n| subscription(&format!("t/{n}/x"), Q0)).collect::<Vec<_>>();
+    let reasons = sim.subscribe_with(conn, 0, filters(0..1001));
+    assert_eq!(reasons.iter().filter(|r| r.is_error()).count(), 1);
+    assert_eq!(reasons[1000], ReasonCode::QUOTA_EXCEEDED);
+    let reasons = sim.subscribe_with(conn, 0, filters(0..1000));
+    assert!(reasons.iter().all(|r| !r.is_error()), "to replace one needs no further place");
+    sim.tell(conn, "t/999/x", "x");
+    assert_eq!(sim.payloads(conn), ["x"]);
+    for n in 0..1000 {
+        assert_eq!(sim.unsubscribe(conn, &format!("t/{n}/x")), ReasonCode::SUCCESS);
+    }
+    assert_eq!(sim.realm.stats().subscriptions, 0);
+}
+
+#[test]
+fn d_06_the_realm_as_a_whole_has_a_limit_of_subscriptions() {
+    let mut sim = Sim::with(RealmLimits { subscriptions: 1, ..RealmLimits::default() });
+    let (first, second) = (sim.enter(Connect { session_expiry: None, ..client("a") }), sim.enter(client("b")));
+    sim.subscribe(first, "t", Q0);
+    assert_eq!(sim.subscribe_with(second, 0, vec![subscription("t", Q0)]), [ReasonCode::QUOTA_EXCEEDED]);
+    sim.lost(first);
+    sim.subscribe(second, "t", Q0);
+}
+
+#[test]
+fn d_12_unsubscribe_names_the_filter_byte_for_byte() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "Straße/é", Q0);
+    for other in ["straße/é", "Strasse/é", "Straße/e\u{301}", "$share/g/Straße/é"] {
+        assert_eq!(sim.unsubscribe(conn, other), ReasonCode::NO_SUBSCRIPTION_EXISTED);
+    }
+    sim.tell(conn, "Straße/é", "x");
+    assert_eq!(sim.payloads(conn), ["x"]);
+    assert_eq!(sim.unsubscribe(conn, "Straße/é"), ReasonCode::SUCCESS);
+    sim.tell(conn, "Straße/é", "x");
+    assert!(sim.take(conn).is_empty());
+}
