@@ -1,15 +1,15 @@
 //! QoS 1 and 2 between one client and the realm, in both directions (section 4.3).
 //!
-//! Outgoing, one [`Stage`] per packet id:
+//! Outgoing, for each packet id what is [`Awaiting`]:
 //!
 //! ```text
-//!   QoS 1   PUBLISH ->  AwaitPubAck  -- PUBACK ---------------------------> free
-//!   QoS 2   PUBLISH ->  AwaitPubRec  -- PUBREC < 0x80, PUBREL -> AwaitPubComp -- PUBCOMP -> free
-//!                            |                                      ^    |
-//!                            +--------- PUBREC >= 0x80 -> free      +----+ PUBREC again, PUBREL again
+//!   QoS 1   PUBLISH -> Acknowledged -- PUBACK -> free
+//!   QoS 2   PUBLISH -> Received -- PUBREC < 0x80 / PUBREL -> Completed -- PUBCOMP -> free
+//!                         |                                   ^     |
+//!                         +-- PUBREC >= 0x80 -> free          +-----+ PUBREC again / PUBREL again
 //! ```
 //!
-//! A stage holds its message only while a PUBLISH may still be repeated: after PUBREL there is none to
+//! A state holds its message only while a PUBLISH may still be repeated: after PUBREL there is none to
 //! send [MQTT-4.3.3-6]. What a connection leaves behind is sent again on the next, with the same packet
 //! ids, in the same order, the PUBLISH with DUP [MQTT-4.4.0-1], and never without a new connection.
 //!
@@ -25,16 +25,19 @@ use crate::queue::Outgoing;
 
 /// See the picture above.
 #[derive(Debug)]
-enum Stage {
-    AwaitPubAck(Outgoing),
-    AwaitPubRec(Outgoing),
-    AwaitPubComp,
+enum Awaiting {
+    /// PUBACK
+    Acknowledged(Outgoing),
+    /// PUBREC
+    Received(Outgoing),
+    /// PUBCOMP
+    Completed,
 }
 
 #[derive(Debug)]
 struct Slot {
     packet_id: PacketId,
-    stage: Stage,
+    awaiting: Awaiting,
     /// Its packet went out on the present connection.
     sent: bool,
 }
@@ -63,11 +66,11 @@ impl Window {
     pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64) -> Packet {
         let packet_id = self.free_id();
         let publish = outgoing.publish(Some(packet_id), false, now_ms);
-        let stage = match outgoing.qos {
-            postern_mqtt::packet::QoS::ExactlyOnce => Stage::AwaitPubRec(outgoing),
-            _ => Stage::AwaitPubAck(outgoing),
+        let awaiting = match outgoing.qos {
+            postern_mqtt::packet::QoS::ExactlyOnce => Awaiting::Received(outgoing),
+            _ => Awaiting::Acknowledged(outgoing),
         };
-        self.slots.push_back(Slot { packet_id, stage, sent: true });
+        self.slots.push_back(Slot { packet_id, awaiting, sent: true });
         Packet::Publish(publish)
     }
 
@@ -87,14 +90,14 @@ impl Window {
         }
         let sent = self.slots.len() - self.unsent;
         let slot = self.slots.iter_mut().find(|slot| !slot.sent)?;
-        let packet = match &slot.stage {
-            Stage::AwaitPubAck(outgoing) | Stage::AwaitPubRec(outgoing) => {
+        let packet = match &slot.awaiting {
+            Awaiting::Acknowledged(outgoing) | Awaiting::Received(outgoing) => {
                 if sent >= limit {
                     return None;
                 }
                 Packet::Publish(outgoing.publish(Some(slot.packet_id), true, now_ms))
             }
-            Stage::AwaitPubComp => Packet::PubRel(Ack::new(slot.packet_id, ReasonCode::SUCCESS)),
+            Awaiting::Completed => Packet::PubRel(Ack::new(slot.packet_id, ReasonCode::SUCCESS)),
         };
         slot.sent = true;
         self.unsent -= 1;
@@ -103,20 +106,20 @@ impl Window {
 
     /// PUBACK. What nobody waits for is ignored.
     pub(crate) fn pub_ack(&mut self, packet_id: PacketId) {
-        self.end(packet_id, |stage| matches!(stage, Stage::AwaitPubAck(_)));
+        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_)));
     }
 
     /// PUBREC: the PUBREL that answers it, if any.
     pub(crate) fn pub_rec(&mut self, ack: &Ack) -> Option<Packet> {
         let slot = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id)?;
-        match slot.stage {
-            Stage::AwaitPubAck(_) => return None,
-            Stage::AwaitPubRec(_) if ack.reason.is_error() => {
+        match slot.awaiting {
+            Awaiting::Acknowledged(_) => return None,
+            Awaiting::Received(_) if ack.reason.is_error() => {
                 // MQTT-4.3.3-4: no PUBREL, and the packet id is free again.
                 self.end(ack.packet_id, |_| true);
                 return None;
             }
-            Stage::AwaitPubRec(_) | Stage::AwaitPubComp => slot.stage = Stage::AwaitPubComp,
+            Awaiting::Received(_) | Awaiting::Completed => slot.awaiting = Awaiting::Completed,
         }
         if !slot.sent {
             slot.sent = true;
@@ -127,11 +130,11 @@ impl Window {
 
     /// PUBCOMP. What nobody waits for is ignored.
     pub(crate) fn pub_comp(&mut self, packet_id: PacketId) {
-        self.end(packet_id, |stage| matches!(stage, Stage::AwaitPubComp));
+        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Completed));
     }
 
-    fn end(&mut self, packet_id: PacketId, is_right: impl Fn(&Stage) -> bool) {
-        let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id && is_right(&slot.stage))
+    fn end(&mut self, packet_id: PacketId, is_right: impl Fn(&Awaiting) -> bool) {
+        let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id && is_right(&slot.awaiting))
         else {
             return;
         };

@@ -11,7 +11,7 @@ pub(crate) fn held_bytes(message: &Message) -> usize {
     HELD + message.topic.as_str().len()
         + message.payload.len()
         + message.response_topic.as_ref().map_or(0, |t| t.as_str().len())
-        + message.correlation_data.as_ref().map_or(0, |d| d.len())
+        + message.correlation_data.as_deref().map_or(0, <[u8]>::len)
         + message.content_type.as_ref().map_or(0, |t| t.len())
         + message.user_properties.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
@@ -33,7 +33,7 @@ fn property_bytes(publish: &Publish) -> usize {
     bytes += message.payload_is_utf8.map_or(0, |_| 2);
     bytes += publish.expiry_left.map_or(0, |_| 5);
     bytes += message.response_topic.as_ref().map(Topic::as_str).map_or(0, |t| text(t.len()));
-    bytes += message.correlation_data.as_ref().map_or(0, |d| text(d.len()));
+    bytes += message.correlation_data.as_deref().map_or(0, |d| text(d.len()));
     bytes += message.content_type.as_ref().map_or(0, |t| text(t.len()));
     bytes += message.user_properties.iter().map(|(name, value)| 5 + name.len() + value.len()).sum::<usize>();
     bytes += publish.subscription_ids.iter().map(|&id| 1 + variable_integer_bytes(id as usize)).sum::<usize>();

@@ -1,5 +1,7 @@
 //! The realm as its driver sees it: scripted clients, a clock that is told, and what comes out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod connecting;
 mod properties;
 mod publishing;

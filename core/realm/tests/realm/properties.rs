@@ -137,7 +137,7 @@ impl World {
                     clean_start,
                     session_expiry: Some(expiry),
                     receive_maximum: max(receive_maximum),
-                    will: delay.and_then(|delay| will("a/b", delay)),
+                    will: delay.map(|delay| will("a/b", delay)),
                     ..crate::sim::client(&client.to_string())
                 };
                 // Attached before the effects are read: the realm may close the old one and greet this one.
@@ -149,37 +149,18 @@ impl World {
             Op::Lose(client) => self.close(client, Departure::Lost),
             Op::Goodbye(client) => self.close(client, Departure::Goodbye(Disconnect::default())),
             Op::Subscribe { client, filter, qos } => {
-                let subscriptions = vec![subscription(filter, qos)];
-                let packet_id = id(9);
-                let user_properties = Vec::new();
-                self.packet(
-                    client,
-                    Packet::Subscribe(postern_mqtt::packet::Subscribe {
-                        packet_id,
-                        subscription_id: None,
-                        user_properties,
-                        subscriptions,
-                    }),
-                )
+                self.packet(client, subscribe(None, vec![subscription(filter, qos)])).into()
             }
-            Op::Unsubscribe { client, filter } => {
-                let filters = vec![Ok(postern_mqtt::Filter::new(filter).unwrap())];
-                let packet_id = id(9);
-                let user_properties = Vec::new();
-                self.packet(
-                    client,
-                    Packet::Unsubscribe(postern_mqtt::packet::Unsubscribe { packet_id, user_properties, filters }),
-                )
-            }
+            Op::Unsubscribe { client, filter } => self.packet(client, unsubscribe(&[filter])).into(),
             Op::Publish { client, topic, qos, packet_id, retain } => {
                 self.serial += 1;
                 let packet_id = if qos == Q0 { 0 } else { packet_id };
                 let publish = publish(qos, packet_id, message(topic, &self.serial.to_string()));
-                self.packet(client, Packet::Publish(Publish { retain, ..publish }))
+                self.packet(client, Packet::Publish(Publish { retain, ..publish })).into()
             }
-            Op::Release { client, packet_id } => self.packet(client, Packet::PubRel(ack(packet_id))),
+            Op::Release { client, packet_id } => self.packet(client, Packet::PubRel(ack(packet_id))).into(),
             Op::Answer { client, reason } => self.answer(client, reason),
-            Op::Stray { client, packet } => self.packet(client, packet),
+            Op::Stray { client, packet } => self.packet(client, packet).into(),
         };
         let mut effects = Vec::new();
         self.realm.turn(self.now_ms, &mut input.into_iter().collect(), &mut effects);
@@ -193,7 +174,7 @@ impl World {
     }
 
     /// A client without a connection still sends on its last, which the realm has forgotten.
-    fn packet(&mut self, client: usize, packet: Packet) -> Option<Input> {
+    fn packet(&mut self, client: usize, packet: Packet) -> Input {
         let state = &mut self.clients[client];
         match &packet {
             // A stray acknowledgement may be right by chance: then the client has finished.
@@ -204,7 +185,7 @@ impl World {
             _ => {}
         }
         let conn = state.conn.unwrap_or(ConnId(u64::MAX));
-        Some(Input::Packet { conn, packet })
+        Input::Packet { conn, packet }
     }
 
     fn answer(&mut self, client: usize, reason: ReasonCode) -> Option<Input> {

@@ -19,10 +19,10 @@ fn mqtt_4_3_3_each_subscriber_gets_the_lower_of_both_qos() {
         let packet_id = if sent == Q0 { 0 } else { 5 };
         sim.send(publisher, Packet::Publish(publish(sent, packet_id, message("t", "x"))));
         for (conn, granted) in subscribers.into_iter().zip([Q0, Q1, Q2]) {
-            let publishes = publishes(sim.take(conn));
-            assert_eq!(publishes.len(), 1);
-            assert_eq!(publishes[0].qos, sent.min(granted));
-            assert_eq!(publishes[0].packet_id.is_some(), publishes[0].qos != Q0);
+            let arrived = publishes(sim.take(conn));
+            assert_eq!(arrived.len(), 1);
+            assert_eq!(arrived[0].qos, sent.min(granted));
+            assert_eq!(arrived[0].packet_id.is_some(), arrived[0].qos != Q0);
         }
     }
 }
@@ -34,8 +34,8 @@ fn mqtt_3_3_1_3_dup_and_packet_id_of_the_publisher_go_no_further() {
     sim.subscribe(subscriber, "t", Q1);
     let reason = sim.send_publish(publisher, Publish { dup: true, ..publish(Q1, 777, message("t", "x")) });
     assert_eq!(reason, ReasonCode::SUCCESS);
-    let publishes = publishes(sim.take(subscriber));
-    assert_eq!((publishes[0].dup, publishes[0].packet_id), (false, Some(id(1))));
+    let arrived = publishes(sim.take(subscriber));
+    assert_eq!((arrived[0].dup, arrived[0].packet_id), (false, Some(id(1))));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn topics_of_the_broker_are_not_for_clients() {
     assert_eq!(sim.realm.stats().unreleased, 0, "a refused packet id is free");
     sim.tell(publisher, "$SYSTEM", "x");
     assert_eq!(sim.payloads(subscriber), ["x"]);
-    let refused = sim.connect(Connect { will: will("$SYS/x", 0), ..client("w") });
+    let refused = sim.connect(Connect { will: Some(will("$SYS/x", 0)), ..client("w") });
     assert_eq!(sim.conn_ack(refused).reason, ReasonCode::NOT_AUTHORIZED);
 }
 
@@ -214,8 +214,8 @@ fn c_11_the_expiry_is_reduced_by_the_wait_and_the_expired_is_not_delivered() {
         sim.send_publish(publisher, publish(Q1, 1, expiring));
         sim.pass(away);
         let conn = sim.enter(client("s"));
-        let publishes = publishes(sim.take(conn));
-        assert_eq!(publishes.first().map(|p| p.expiry_left), expected.map(Some));
+        let arrived = publishes(sim.take(conn));
+        assert_eq!(arrived.first().map(|p| p.expiry_left), expected.map(Some));
         assert_eq!(sim.realm.stats().dropped.expired, u64::from(expected.is_none()));
     }
 }

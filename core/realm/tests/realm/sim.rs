@@ -18,7 +18,8 @@ pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
 #[derive(Debug, Default)]
 struct Inbox {
     packets: Vec<Packet>,
-    closed: Option<Option<Disconnect>>,
+    is_closed: bool,
+    farewell: Option<Disconnect>,
 }
 
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub(crate) fn v3_client(id: &str, clean_start: bool) -> Connect {
     Connect { version: Version::V3_1_1, clean_start, session_expiry: None, ..client(id) }
 }
 
-pub(crate) fn will(topic: &str, delay: u32) -> Option<Will> {
-    Some(Will { qos: Q1, retain: false, delay, message: Arc::new(message(topic, "will")) })
+pub(crate) fn will(topic: &str, delay: u32) -> Will {
+    Will { qos: Q1, retain: false, delay, message: Arc::new(message(topic, "will")) }
 }
 
 pub(crate) fn message(topic: &str, payload: &str) -> Message {
@@ -92,6 +93,15 @@ pub(crate) fn subscription(filter: &str, qos: QoS) -> Subscription {
     }
 }
 
+pub(crate) fn subscribe(subscription_id: Option<u32>, subscriptions: Vec<Subscription>) -> Packet {
+    Packet::Subscribe(Subscribe { packet_id: id(9), subscription_id, user_properties: Vec::new(), subscriptions })
+}
+
+pub(crate) fn unsubscribe(filters: &[&str]) -> Packet {
+    let filters = filters.iter().map(|filter| Ok(Filter::new(filter).unwrap())).collect();
+    Packet::Unsubscribe(Unsubscribe { packet_id: id(8), user_properties: Vec::new(), filters })
+}
+
 pub(crate) fn ack(id: u16) -> Ack {
     Ack::new(PacketId::new(id).unwrap(), ReasonCode::SUCCESS)
 }
@@ -126,10 +136,13 @@ impl Sim {
         for effect in effects {
             let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = &effect;
             let inbox = self.inboxes.get_mut(conn).expect("effects are for connections that there are");
-            assert_eq!(inbox.closed, None, "nothing goes to a closed connection: {effect:?}");
+            assert!(!inbox.is_closed, "nothing goes to a closed connection: {effect:?}");
             match effect {
                 Effect::Send { packet, .. } => inbox.packets.push(packet),
-                Effect::Close { farewell, .. } => inbox.closed = Some(farewell),
+                Effect::Close { farewell, .. } => {
+                    inbox.is_closed = true;
+                    inbox.farewell = farewell;
+                }
             }
         }
     }
@@ -190,7 +203,7 @@ impl Sim {
 
     pub(crate) fn closed(&mut self, conn: ConnId, departure: Departure) {
         self.step(vec![Input::Closed { conn, departure }]);
-        self.inboxes.get_mut(&conn).unwrap().closed.get_or_insert(None);
+        self.inboxes.get_mut(&conn).unwrap().is_closed = true;
     }
 
     /// What came for a connection.
@@ -200,11 +213,11 @@ impl Sim {
 
     /// The reason with which the realm closed a connection; none if it did not, or without one.
     pub(crate) fn farewell(&self, conn: ConnId) -> Option<ReasonCode> {
-        self.inboxes[&conn].closed.as_ref()?.as_ref().map(|disconnect| disconnect.reason)
+        self.inboxes[&conn].farewell.as_ref().map(|disconnect| disconnect.reason)
     }
 
     pub(crate) fn is_open(&self, conn: ConnId) -> bool {
-        self.inboxes[&conn].closed.is_none()
+        !self.inboxes[&conn].is_closed
     }
 
     pub(crate) fn subscribe_with(
@@ -213,9 +226,7 @@ impl Sim {
         subscription_id: u32,
         s: Vec<Subscription>,
     ) -> Vec<ReasonCode> {
-        let subscription_id = (subscription_id != 0).then_some(subscription_id);
-        let packet = Subscribe { packet_id: id(9), subscription_id, user_properties: Vec::new(), subscriptions: s };
-        self.send(conn, Packet::Subscribe(packet));
+        self.send(conn, subscribe((subscription_id != 0).then_some(subscription_id), s));
         let packets = &mut self.inboxes.get_mut(&conn).unwrap().packets;
         let at = packets.iter().position(|p| matches!(p, Packet::SubAck(_))).expect("a SUBACK");
         let Packet::SubAck(SubAck { packet_id, reasons, .. }) = packets.remove(at) else { unreachable!() };
@@ -229,9 +240,7 @@ impl Sim {
     }
 
     pub(crate) fn unsubscribe(&mut self, conn: ConnId, filter: &str) -> ReasonCode {
-        let filters = vec![Ok(Filter::new(filter).unwrap())];
-        let packet = Unsubscribe { packet_id: id(8), user_properties: Vec::new(), filters };
-        match &self.ask(conn, Packet::Unsubscribe(packet))[..] {
+        match &self.ask(conn, unsubscribe(&[filter]))[..] {
             [Packet::UnsubAck(unsub_ack)] => unsub_ack.reasons[0],
             other => panic!("an UNSUBACK, not {other:?}"),
         }

@@ -30,10 +30,10 @@ fn d_07_overlapping_subscriptions_are_one_copy_of_the_highest_qos_with_all_ids()
         sim.subscribe_with(conn, subscription_id, vec![subscription(filter, qos)]);
     }
     sim.send_publish(conn, publish(Q2, 1, message("a/b", "x")));
-    let mut publishes = publishes(sim.take(conn));
-    assert_eq!(publishes.len(), 1);
-    publishes[0].subscription_ids.sort_unstable();
-    assert_eq!((publishes[0].qos, &publishes[0].subscription_ids[..]), (Q2, &[1, 2, 3][..]));
+    let mut arrived = publishes(sim.take(conn));
+    assert_eq!(arrived.len(), 1);
+    arrived[0].subscription_ids.sort_unstable();
+    assert_eq!((arrived[0].qos, &arrived[0].subscription_ids[..]), (Q2, &[1, 2, 3][..]));
 }
 
 #[test]
@@ -44,9 +44,9 @@ fn mqtt_3_8_4_3_a_subscription_is_replaced_by_one_of_the_same_filter() {
     sim.subscribe_with(conn, 2, vec![subscription("t", Q0)]);
     assert_eq!(sim.realm.stats().subscriptions, 1);
     sim.tell_surely(conn, "t", "x");
-    let publishes = publishes(sim.take(conn));
-    assert_eq!(publishes.len(), 1);
-    assert_eq!((publishes[0].qos, &publishes[0].subscription_ids[..]), (Q0, &[2][..]));
+    let arrived = publishes(sim.take(conn));
+    assert_eq!(arrived.len(), 1);
+    assert_eq!((arrived[0].qos, &arrived[0].subscription_ids[..]), (Q0, &[2][..]));
 }
 
 #[test]
@@ -69,13 +69,8 @@ fn mqtt_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
 fn d_03_mqtt_3_8_3_4_no_local_on_a_shared_subscription_closes_the_connection() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("s"));
-    let packet = postern_mqtt::packet::Subscribe {
-        packet_id: id(1),
-        subscription_id: None,
-        user_properties: Vec::new(),
-        subscriptions: vec![Subscription { no_local: true, ..subscription("$share/g/t", Q0) }],
-    };
-    sim.send(conn, Packet::Subscribe(packet));
+    let packet = subscribe(None, vec![Subscription { no_local: true, ..subscription("$share/g/t", Q0) }]);
+    sim.send(conn, packet);
     assert_eq!(sim.farewell(conn), Some(ReasonCode::PROTOCOL_ERROR));
     assert_eq!(sim.realm.stats().subscriptions, 0);
 }
@@ -118,13 +113,8 @@ fn the_suback_comes_before_the_retained_messages() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("s"));
     sim.retain(conn, "t", "x", Q1);
-    let packet = postern_mqtt::packet::Subscribe {
-        packet_id: id(1),
-        subscription_id: None,
-        user_properties: Vec::new(),
-        subscriptions: vec![subscription("t", Q1)],
-    };
-    let packets = sim.ask(conn, Packet::Subscribe(packet));
+    let packet = subscribe(None, vec![subscription("t", Q1)]);
+    let packets = sim.ask(conn, packet);
     assert!(matches!(&packets[..], [Packet::SubAck(_), Packet::Publish(_)]), "{packets:?}");
 }
 

@@ -14,7 +14,7 @@ fn watched() -> (Sim, ConnId) {
 }
 
 fn with_will(delay: u32, session_expiry: u32) -> Connect {
-    Connect { will: will("w", delay), session_expiry: Some(session_expiry), ..client("a") }
+    Connect { will: Some(will("w", delay)), session_expiry: Some(session_expiry), ..client("a") }
 }
 
 /// Whether the will came since the last look. Never more than once.
@@ -159,7 +159,7 @@ fn each_connection_has_the_will_of_its_own_connect() {
 #[test]
 fn mqtt_3_1_2_15_a_retained_will_is_retained() {
     let (mut sim, watcher) = watched();
-    let retained = will("w", 0).map(|will| Will { retain: true, ..will });
+    let retained = Some(Will { retain: true, ..will("w", 0) });
     let conn = sim.enter(Connect { will: retained, ..client("a") });
     sim.lost(conn);
     assert!(came(&mut sim, watcher));
