@@ -57,7 +57,12 @@ pub(super) fn sub_ack(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<
     if dialect.is_v5() {
         sub_ack_properties(reader, dialect, &mut ack)?;
     }
-    ack.reasons = reader.take_rest().iter().map(|&code| ReasonCode(code)).collect();
+    let codes = reader.take_rest();
+    // MQTT-3.9.3-2 of 3.1.1
+    if !dialect.is_v5() && codes.iter().any(|&code| code > 2 && code != 0x80) {
+        return Err(Fault::ReasonUnknown);
+    }
+    ack.reasons = codes.iter().map(|&code| ReasonCode(code)).collect();
     Ok(ack)
 }
 

@@ -1,0 +1,266 @@
+//! CONNECT and CONNACK: cases B-01 to B-16 as far as bytes go.
+
+use bytes::BytesMut;
+use postern_mqtt::packet::{ConnAck, Packet, Password, QoS, Version};
+use postern_mqtt::{Fault, Limits, Link, ReasonCode, Sent};
+
+use crate::talk::*;
+
+/// A 3.1.1 or 5.0 CONNECT with these flags; the properties are those of 5.0.
+fn connect_bytes(level: u8, flags: u8, properties: &str, payload: &str) -> Vec<u8> {
+    let mut body = hex("00044D515454");
+    body.extend([level, flags, 0, 60]);
+    if level == 5 {
+        let properties = hex(properties);
+        body.push(u8::try_from(properties.len()).expect("short"));
+        body.extend(properties);
+    }
+    body.extend(hex(payload));
+    framed(0x10, &body)
+}
+
+#[test]
+fn b_01_mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session() {
+    refuses_connect(&connect_bytes(4, 0, "", "0000"), Fault::ClientIdMissing, "20 02 00 02");
+    assert!(matches!(taken(&mut fresh(), &connect_bytes(4, 2, "", "0000")), Packet::Connect(_)));
+    assert!(matches!(taken(&mut fresh(), &connect_bytes(4, 0, "", "0001 61")), Packet::Connect(_)));
+    // 5.0 assigns one in either case.
+    assert!(matches!(taken(&mut fresh(), &connect_bytes(5, 0, "", "0000")), Packet::Connect(_)));
+}
+
+#[test]
+fn in_3_1_a_client_id_may_be_long_but_not_empty() {
+    let bytes = |id: &[u8]| framed(0x10, &[&hex("00064D51497364700302003C")[..], &field(id)].concat());
+    refuses_connect(&bytes(b""), Fault::ClientIdMissing, "20 02 00 02");
+    let Packet::Connect(connect) = taken(&mut fresh(), &bytes(&[b'x'; 200])) else { panic!("CONNECT") };
+    assert_eq!((connect.version, connect.client_id.len()), (Version::V3_1, 200));
+}
+
+#[test]
+fn in_3_1_a_user_name_that_is_announced_may_be_missing() {
+    let bytes = hex("10 0F 00064D5149736470 03 C2 003C 0001 61");
+    let Packet::Connect(connect) = taken(&mut fresh(), &bytes) else { panic!("CONNECT") };
+    assert_eq!((connect.username, connect.password), (None, None));
+    refuses_connect(&connect_bytes(4, 0xC2, "", "0001 61"), Fault::Truncated, "");
+}
+
+#[test]
+fn mqtt_3_1_2_1_and_2_unknown_protocols_are_refused_in_a_version_they_may_know() {
+    refuses_connect(&hex("10 0C 00044D515455 04 02 003C 0000"), Fault::ProtocolName, "");
+    refuses_connect(&connect_bytes(3, 2, "", "0001 61"), Fault::ProtocolLevel(3), "20 02 00 01");
+    refuses_connect(&connect_bytes(0x84, 2, "", "0001 61"), Fault::ProtocolLevel(0x84), "20 03 00 84 00");
+    refuses_connect(&connect_bytes(6, 2, "", "0001 61"), Fault::ProtocolLevel(6), "20 03 00 84 00");
+    refuses_connect(&hex("10 0E 00064D5149736470 04 02 003C 0000"), Fault::ProtocolLevel(4), "20 02 00 01");
+}
+
+#[test]
+fn b_03_mqtt_3_1_2_3_the_reserved_flag_is_refused() {
+    refuses_connect(&connect_bytes(4, 0b11, "", "0001 61"), Fault::ConnectFlagReserved, "");
+    let said = conn_ack_hex(ReasonCode::MALFORMED_PACKET);
+    refuses_connect(&connect_bytes(5, 0b11, "", "0001 61"), Fault::ConnectFlagReserved, &said);
+}
+
+#[test]
+fn b_03_mqtt_3_1_2_11_and_13_will_qos_and_retain_need_a_will() {
+    for (level, said) in [(4, String::new()), (5, conn_ack_hex(ReasonCode::MALFORMED_PACKET))] {
+        for flags in [0b0000_1010, 0b0001_0010, 0b0010_0010] {
+            refuses_connect(&connect_bytes(level, flags, "", "0001 61"), Fault::WillFlags, &said);
+        }
+    }
+}
+
+#[test]
+fn b_03_mqtt_3_1_2_12_will_qos_3_is_refused() {
+    refuses_connect(&connect_bytes(4, 0b0001_1110, "", "0001 61 0001 77 0001 78"), Fault::QoS3, "");
+    let will = "0001 61 00 0001 77 0001 78";
+    let said = conn_ack_hex(ReasonCode::MALFORMED_PACKET);
+    refuses_connect(&connect_bytes(5, 0b0001_1110, "", will), Fault::QoS3, &said);
+    let Packet::Connect(connect) = taken(&mut fresh(), &connect_bytes(5, 0b0011_0110, "", will)) else {
+        panic!("CONNECT")
+    };
+    let will = connect.will.expect("a will");
+    assert_eq!((will.qos, will.retain, will.message.topic.as_str()), (QoS::ExactlyOnce, true, "w"));
+    assert_eq!(will.message.payload[..], *b"x");
+}
+
+#[test]
+fn b_03_mqtt_3_1_2_22_a_password_needs_a_user_name_in_3_x() {
+    refuses_connect(&connect_bytes(4, 0b0100_0010, "", "0001 61 0001 70"), Fault::PasswordWithoutUsername, "");
+    let Packet::Connect(connect) = taken(&mut fresh(), &connect_bytes(5, 0b0100_0010, "", "0001 61 0001 70")) else {
+        panic!("CONNECT")
+    };
+    assert_eq!((connect.username, connect.password), (None, Some(Password("p".into()))));
+}
+
+#[test]
+fn an_empty_password_is_not_an_absent_one() {
+    let bytes = connect_bytes(4, 0b1100_0010, "", "0001 61 0001 75 0000");
+    let Packet::Connect(connect) = taken(&mut fresh(), &bytes) else { panic!("CONNECT") };
+    assert_eq!(connect.password, Some(Password(bytes::Bytes::new())));
+    assert!(format!("{connect:?}").contains("(password)"));
+}
+
+#[test]
+fn a_will_topic_must_be_a_topic_name() {
+    for topic in ["0001 23", "0001 2B", "0000"] {
+        let payload = format!("0001 61 {topic} 0000");
+        refuses_connect(&connect_bytes(4, 6, "", &payload), Fault::TopicInvalid, "");
+        let payload = format!("0001 61 00 {topic} 0000");
+        let said = conn_ack_hex(ReasonCode::TOPIC_NAME_INVALID);
+        refuses_connect(&connect_bytes(5, 6, "", &payload), Fault::TopicInvalid, &said);
+    }
+}
+
+#[test]
+fn b_04_zero_limits_and_data_without_a_method_are_refused() {
+    let said = conn_ack_hex(ReasonCode::PROTOCOL_ERROR);
+    refuses_connect(&connect_bytes(5, 2, "21 0000", "0001 61"), Fault::PropertyValue, &said);
+    refuses_connect(&connect_bytes(5, 2, "27 00000000", "0001 61"), Fault::PropertyValue, &said);
+    refuses_connect(&connect_bytes(5, 2, "16 0001 61", "0001 61"), Fault::AuthenticationData, &said);
+    let bytes = connect_bytes(5, 2, "21 0001 27 00000001", "0001 61");
+    let Packet::Connect(connect) = taken(&mut fresh(), &bytes) else { panic!("CONNECT") };
+    assert_eq!(connect.receive_maximum.map(std::num::NonZeroU16::get), Some(1));
+    assert_eq!(connect.maximum_packet_size, Some(1));
+}
+
+#[test]
+fn booleans_have_two_values() {
+    let said = conn_ack_hex(ReasonCode::PROTOCOL_ERROR);
+    for property in ["17 02", "19 02"] {
+        refuses_connect(&connect_bytes(5, 2, property, "0001 61"), Fault::PropertyValue, &said);
+    }
+}
+
+#[test]
+fn unknown_and_misplaced_properties_are_malformed() {
+    let said = conn_ack_hex(ReasonCode::MALFORMED_PACKET);
+    refuses_connect(&connect_bytes(5, 2, "04 00", "0001 61"), Fault::PropertyUnknown, &said);
+    refuses_connect(&connect_bytes(5, 2, "7F 00", "0001 61"), Fault::PropertyUnknown, &said);
+    // Assigned Client Identifier is for CONNACK, Will Delay for the will.
+    refuses_connect(&connect_bytes(5, 2, "12 0001 61", "0001 61"), Fault::PropertyMisplaced, &said);
+    refuses_connect(&connect_bytes(5, 2, "18 00000001", "0001 61"), Fault::PropertyMisplaced, &said);
+    refuses_connect(&connect_bytes(5, 6, "", "0001 61 03 21 0001 0001 77 0000"), Fault::PropertyMisplaced, &said);
+}
+
+#[test]
+fn mqtt_4_12_0_1_enhanced_authentication_is_declined() {
+    let said = conn_ack_hex(ReasonCode::BAD_AUTHENTICATION_METHOD);
+    refuses_connect(&connect_bytes(5, 2, "15 0001 61", "0001 61"), Fault::AuthenticationMethod, &said);
+}
+
+#[test]
+fn b_16_mqtt_4_12_0_7_auth_without_a_method_in_connect_is_refused() {
+    for bytes in ["F0 00", "F0 02 18 00", "F0 02 19 00", "F0 06 18 04 15 0001 61"] {
+        refuses(Version::V5, &hex(bytes), Fault::UnexpectedAuth);
+    }
+    refuses_connect(&hex("F0 00"), Fault::NotConnect, "");
+}
+
+#[test]
+fn b_10_an_expiry_cannot_be_given_at_disconnect_to_a_session_without_one() {
+    refuses(Version::V5, &hex("E0 07 00 05 11 00000064"), Fault::SessionExpiryRaised);
+    assert_eq!(Fault::SessionExpiryRaised.reason(), ReasonCode::PROTOCOL_ERROR);
+    let zero = hex("E0 07 00 05 11 00000000");
+    assert!(matches!(taken(&mut live(Version::V5), &zero), Packet::Disconnect(_)));
+    let mut connect = connect(Version::V5);
+    connect.session_expiry = Some(1);
+    let raised = taken(&mut live_with(connect, Limits::default()), &hex("E0 07 00 05 11 00000064"));
+    assert!(matches!(raised, Packet::Disconnect(d) if d.session_expiry == Some(100)));
+}
+
+fn greeted(version: Version, keep_alive: u16) -> Link {
+    let mut link = fresh();
+    let mut connect = connect(version);
+    connect.keep_alive = keep_alive;
+    taken(&mut link, &wire(version, &Packet::Connect(Box::new(connect))));
+    link
+}
+
+#[test]
+fn b_14_mqtt_3_2_2_21_a_keep_alive_beyond_the_cap_is_lowered_and_5_0_is_told() {
+    let limits = Limits::default();
+    for (asked, held) in [(0, limits.keep_alive_default_s), (65_535, limits.keep_alive_max_s), (60, 60)] {
+        for version in VERSIONS {
+            let link = greeted(version, asked);
+            let told = (version == Version::V5 && asked != held).then_some(held);
+            assert_eq!(link.server_keep_alive(), told, "{version:?} {asked}");
+            assert_eq!(link.keep_alive_deadline_ms(), Some(u64::from(held) * 1_500));
+        }
+    }
+}
+
+#[test]
+fn b_14_without_cap_and_default_a_client_may_be_silent_for_ever() {
+    let limits = Limits { keep_alive_max_s: 0, keep_alive_default_s: 0, ..Limits::default() };
+    let mut connect = connect(Version::V5);
+    connect.keep_alive = 0;
+    let link = live_with(connect.clone(), limits);
+    assert_eq!((link.keep_alive_deadline_ms(), link.server_keep_alive()), (None, None));
+    connect.keep_alive = 65_535;
+    assert_eq!(live_with(connect, limits).keep_alive_deadline_ms(), Some(98_302_500));
+}
+
+#[test]
+fn mqtt_3_1_2_22_only_whole_packets_move_the_deadline() {
+    let mut link = live(Version::V3_1_1);
+    assert_eq!(link.keep_alive_deadline_ms(), Some(90_000));
+    let mut input = BytesMut::from(&[0xC0][..]);
+    assert_eq!(link.receive(5_000, &mut input), Ok(None));
+    let _ = link.send(&Packet::PingResp, &mut BytesMut::new());
+    assert_eq!(link.keep_alive_deadline_ms(), Some(90_000));
+    input.extend_from_slice(&[0]);
+    assert_eq!(link.receive(7_000, &mut input), Ok(Some(Packet::PingReq)));
+    assert_eq!(link.keep_alive_deadline_ms(), Some(97_000));
+    assert_eq!(fresh().keep_alive_deadline_ms(), None);
+}
+
+#[test]
+fn b_15_mqtt_3_1_4_6_nothing_after_a_refused_connect_is_processed() {
+    for version in VERSIONS {
+        let mut link = greeted(version, 60);
+        let mut input = BytesMut::from(&hex("82 06 0001 0001 61 00")[..]);
+        assert_eq!(link.receive(0, &mut input), Ok(None));
+        assert_eq!(link.send(&conn_ack(ReasonCode::NOT_AUTHORIZED), &mut BytesMut::new()), Sent::Written);
+        assert_eq!(link.receive(0, &mut input).expect_err("is over").fault(), Fault::AfterEnd);
+        assert_eq!(link.send(&Packet::PingResp, &mut BytesMut::new()), Sent::NotInThisVersion);
+        assert_eq!(link.send(&conn_ack(ReasonCode::SUCCESS), &mut BytesMut::new()), Sent::NotInThisVersion);
+    }
+}
+
+#[test]
+fn connack_says_what_its_version_can_say() {
+    let ack = |reason| {
+        let ack = ConnAck { session_present: true, reason, assigned_client_id: Some("b".into()), ..ConnAck::default() };
+        Packet::ConnAck(Box::new(ack))
+    };
+    let said = |version, reason| {
+        let mut output = BytesMut::new();
+        assert_eq!(greeted(version, 60).send(&ack(reason), &mut output), Sent::Written);
+        output.to_vec()
+    };
+    assert_eq!(said(Version::V3_1, ReasonCode::SUCCESS), hex("20 02 00 00"));
+    assert_eq!(said(Version::V3_1_1, ReasonCode::SUCCESS), hex("20 02 01 00"));
+    assert_eq!(said(Version::V5, ReasonCode::SUCCESS), hex("20 07 01 00 04 12 0001 62"));
+    // MQTT-3.2.2-4 and -6: no session with a refusal.
+    for (reason, code) in [
+        (ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, 2),
+        (ReasonCode::SERVER_BUSY, 3),
+        (ReasonCode::BAD_USER_NAME_OR_PASSWORD, 4),
+        (ReasonCode::NOT_AUTHORIZED, 5),
+    ] {
+        assert_eq!(said(Version::V3_1_1, reason), [0x20, 2, 0, code]);
+        assert_eq!(said(Version::V5, reason)[..4], [0x20, 7, 0, reason.0]);
+    }
+}
+
+#[test]
+fn mqtt_3_2_0_1_nothing_is_sent_before_connack() {
+    let mut output = BytesMut::new();
+    assert_eq!(fresh().send(&conn_ack(ReasonCode::SUCCESS), &mut output), Sent::NotInThisVersion);
+    let mut link = greeted(Version::V5, 60);
+    for packet in [Packet::PingResp, Packet::Disconnect(postern_mqtt::packet::Disconnect::default())] {
+        assert_eq!(link.send(&packet, &mut output), Sent::NotInThisVersion);
+    }
+    assert!(output.is_empty());
+    assert_eq!(link.version(), Some(Version::V5));
+}
