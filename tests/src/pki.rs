@@ -1,0 +1,160 @@
+//! Certificates for the cases, the odd ones included, by the certificate authority of the quickstart.
+
+use std::path::{Path, PathBuf};
+
+use postern_quickstart::pki::{self, Ca};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SigningKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::{Duration, OffsetDateTime};
+
+use crate::der;
+
+pub use postern_quickstart::pki::{device_named as device, expired_yesterday};
+
+/// Who signs.
+pub struct Authority(Ca);
+
+/// A certificate with its chain and its key.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The leaf first; without the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// PKCS#8.
+    key: Vec<u8>,
+}
+
+/// The same parameters, valid from tomorrow on.
+pub fn valid_from_tomorrow(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = OffsetDateTime::now_utc() + Duration::days(1);
+    params
+}
+
+/// The same parameters, for a server alone.
+pub fn for_servers_only(mut params: CertificateParams) -> CertificateParams {
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+impl Authority {
+    /// A root.
+    pub fn new(name: &str) -> Self {
+        Self(Ca::new(name).unwrap())
+    }
+
+    /// An authority below this one; `honest` says whether its certificate admits to being one.
+    #[must_use]
+    pub fn below(&self, name: &str, honest: bool) -> Self {
+        let mut params = pki::authority(name);
+        if !honest {
+            params.is_ca = IsCa::ExplicitNoCa;
+        }
+        Self(self.0.intermediate(params).unwrap())
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// The authority's own certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    /// Signs.
+    pub fn sign(&self, params: &CertificateParams) -> Credentials {
+        let key = KeyPair::generate().unwrap();
+        let key_der = key.serialize_der();
+        Credentials { chain: self.0.issue_for(params, key).unwrap().chain().to_vec(), key: key_der }
+    }
+
+    /// Signs for a device of this name.
+    pub fn device(&self, common_name: &str) -> Credentials {
+        self.sign(&device(common_name))
+    }
+
+    /// Signs for a server of these names.
+    pub fn server(&self, names: &[&str]) -> Credentials {
+        self.sign(&pki::server(names).unwrap())
+    }
+
+    /// Signs for a device whose subject is these bytes (see [`der::subject`]).
+    pub fn device_with_subject(&self, subject: &[u8]) -> Credentials {
+        let own = KeyPair::from_pem(self.0.key_pem()).unwrap();
+        let mut made = self.device("replaced");
+        made.chain[0] = der::with_subject(&made.chain[0], subject, |bytes| own.sign(bytes).unwrap()).into();
+        made
+    }
+}
+
+/// A device's certificate that nobody but itself vouches for.
+pub fn self_signed(params: &CertificateParams) -> Credentials {
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.self_signed(&key).unwrap();
+    Credentials { chain: vec![leaf.der().clone()], key: key.serialize_der() }
+}
+
+impl Credentials {
+    /// The leaf.
+    pub fn leaf(&self) -> &[u8] {
+        &self.chain[0]
+    }
+
+    /// The same without what stands above the leaf.
+    #[must_use]
+    pub fn leaf_alone(mut self) -> Self {
+        self.chain.truncate(1);
+        self
+    }
+
+    /// The key for rustls.
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+
+    /// The chain as PEM, the leaf first.
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    /// The key as PEM.
+    pub fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key)
+    }
+
+    /// Writes `NAME.pem` and `NAME.key` and gives both paths back, for programs that want files.
+    pub fn write(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let paths = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+        std::fs::write(&paths.0, self.chain_pem()).unwrap();
+        std::fs::write(&paths.1, self.key_pem()).unwrap();
+        paths
+    }
+
+    /// Writes the files of a bundle below `DIR/data`; `owner` is `global` or `ns/NAMESPACE`.
+    pub fn write_bundle(&self, dir: &Path, owner: &str, bundle: &str, client_ca: Option<&Authority>) {
+        let dir = dir.join("data/certs").join(owner).join(bundle);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("chain.pem"), self.chain_pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), self.key_pem()).unwrap();
+        if let Some(ca) = client_ca {
+            std::fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
+        }
+    }
+}
+
+/// PEM (RFC 7468).
+pub fn pem(label: &str, der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (index, three) in der.chunks(3).enumerate() {
+        if index > 0 && index % 16 == 0 {
+            text.push('\n');
+        }
+        let bits = three.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let six = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap();
+            text.push(if place <= three.len() { char::from(ALPHABET[six]) } else { '=' });
+        }
+    }
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}

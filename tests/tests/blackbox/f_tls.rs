@@ -1,0 +1,264 @@
+//! F-01 to F-06 and F-16: slow, broken and old handshakes.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use postern_tests::alive::{assert_alive, unique};
+use postern_tests::broker::{Broker, Setup};
+use postern_tests::hello::{self, Answer};
+use postern_tests::programs;
+use postern_tests::raw::{self, Duplex, RawClient};
+use postern_tests::tls::{self, Entry};
+use postern_tests::wire::{Connect, V5};
+
+use crate::fixture::{Certificates, gate, name};
+
+/// A broker whose handshakes must end soon.
+fn hurried() -> (Broker, Certificates) {
+    let certificates = Certificates::make();
+    let setup = Setup::new(
+        "listeners.ssl.hurried { bind = \"127.0.0.1:0\", max_unauthenticated_per_address = 5000, ssl_options {\n\
+         certfile = server.pem, keyfile = server.key, handshake_timeout = 5s } }",
+    );
+    certificates.default.write(setup.dir.path(), "server");
+    (setup.start(), certificates)
+}
+
+/// Takes the end of a connection on which bytes drip, one each half second.
+fn dripped_until_closed(mut socket: TcpStream, drip: &[u8], began: Instant) -> Duration {
+    const GIVE_UP: Duration = Duration::from_secs(30);
+    socket.set_nodelay(true).unwrap();
+    let mut drip = drip.iter().cycle();
+    let mut client = RawClient::over(socket.try_clone().unwrap());
+    loop {
+        // Fails once the broker has closed, which the read below sees.
+        let _ = socket.write_all(&[*drip.next().unwrap()]);
+        if client.closed_within(Duration::from_millis(500)).is_ok() {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < GIVE_UP, "still open after {GIVE_UP:?}");
+    }
+}
+
+#[test]
+fn f_01_slow_handshakes_are_ended_and_hold_nobody_up() {
+    const SILENT: usize = 200;
+    const DRIPPING: usize = 100;
+    // The deadlines are 2 s for the first byte and 5 s for all; the rest is the machine's.
+    const SLACK: Duration = Duration::from_secs(4);
+    const HONEST_WITHIN: Duration = Duration::from_secs(3);
+    let (broker, _) = hurried();
+    let address = broker.address("ssl:hurried");
+    let done = AtomicBool::new(false);
+    let hello = hello::naming("localhost").records(16_384);
+    std::thread::scope(|scope| {
+        let honest = scope.spawn(|| {
+            let mut worst = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                tls::naming("localhost").enter(address, &Connect::new(V5, unique("f01"))).admitted().leave();
+                worst = worst.max(began.elapsed());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            worst
+        });
+        let began = Instant::now();
+        let mut silent = (0..SILENT).map(|_| raw::dial(address)).collect::<Vec<_>>();
+        let dripping = (0..DRIPPING).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+        let drippers = dripping.into_iter().map(|socket| {
+            let hello = &hello;
+            scope.spawn(move || dripped_until_closed(socket, hello, began))
+        });
+        let drippers = drippers.collect::<Vec<_>>();
+        for client in &mut silent {
+            let closed = client.closed();
+            assert!(closed.packets.is_empty());
+        }
+        let silent_took = began.elapsed();
+        let dripping_took = drippers.into_iter().map(|dripper| dripper.join().unwrap()).max().unwrap();
+        done.store(true, Ordering::Relaxed);
+        let worst = honest.join().unwrap();
+        println!("silent {silent_took:?}, dripping {dripping_took:?}, slowest honest client {worst:?}");
+        assert!(silent_took < Duration::from_secs(2) + SLACK, "silent sockets lived {silent_took:?}");
+        assert!(dripping_took < Duration::from_secs(5) + SLACK, "dripping sockets lived {dripping_took:?}");
+        assert!(worst < HONEST_WITHIN, "an honest client took {worst:?}");
+    });
+    assert_alive(&broker);
+}
+
+#[test]
+fn f_01_a_complete_handshake_without_a_connect_is_ended_too() {
+    let (broker, _) = hurried();
+    let mut client = tls::naming("localhost").dial(broker.address("ssl:hurried")).unwrap();
+    let closed = client.closed_within(Duration::from_secs(40));
+    assert!(closed.is_ok(), "still open: {closed:?}");
+    assert_alive(&broker);
+}
+
+#[test]
+fn f_04_a_hello_in_pieces_is_one_hello() {
+    let gate = gate();
+    let acme = Answer::Served(gate.certificates.acme.leaf().to_vec());
+    let honest = hello::naming(name::ACME);
+    let at_name = {
+        let message = honest.message();
+        message.windows(4).position(|four| four == b"acme").unwrap()
+    };
+    // One byte in each record is refused by some stacks; certificate or clean alert, nothing else.
+    for fragment in [1, 2, at_name + 2, 60] {
+        let mut client = raw::dial(gate.at("names"));
+        client.send(&honest.records(fragment));
+        let answer = hello::answer(&mut client);
+        assert!(answer == acme || matches!(answer, Answer::Alert(_)), "records of {fragment}: {answer:?}");
+        assert!(fragment < at_name || answer == acme, "records of {fragment}: {answer:?}");
+    }
+    // One record, one byte a segment.
+    let mut client = raw::dial(gate.at("names"));
+    for byte in honest.records(16_384) {
+        client.send(&[byte]);
+    }
+    assert_eq!(hello::answer(&mut client), acme);
+    gate.assert_alive();
+}
+
+#[test]
+fn f_04_a_large_hello_gets_a_certificate_or_a_clean_alert() {
+    let gate = gate();
+    for padding in [1_000, 8_000, 17_000, 60_000] {
+        let hello = hello::Hello { padding, ..hello::naming(name::ACME) };
+        let answer = hello.ask(gate.at("names"));
+        let served = answer == Answer::Served(gate.certificates.acme.leaf().to_vec());
+        assert!(served || (padding > 8_000 && answer != Answer::Served(Vec::new())), "{padding}: {answer:?}");
+    }
+    gate.assert_alive();
+}
+
+#[test]
+fn f_04_empty_records_and_early_goodbyes_end_quietly() {
+    const TICKS_MAX: u64 = 50;
+    let (broker, _) = hurried();
+    let address = broker.address("ssl:hurried");
+    let hello = hello::naming("localhost").records(16_384);
+    let mut left_open = Vec::new();
+    for bytes in [
+        hello::record(&[]),
+        hello::record(&[]).repeat(2_000),
+        // close_notify, as a warning and in the middle of a hello.
+        vec![21, 3, 3, 0, 2, 1, 0],
+        [&hello[..40], &[21, 3, 3, 0, 2, 1, 0]].concat(),
+        // Change cipher spec and application data before anything else.
+        vec![20, 3, 3, 0, 1, 1],
+        [&[23, 3, 3, 0, 16][..], &[0; 16]].concat(),
+    ] {
+        let mut client = raw::dial(address);
+        client.send(&bytes);
+        left_open.push(client);
+    }
+    for client in &mut left_open {
+        client.closed();
+    }
+    // Nothing that is closed may keep a core busy.
+    let before = broker.cpu_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = broker.cpu_ticks() - before;
+    assert!(used < TICKS_MAX, "the idle broker used {used} ticks of 10 ms in a second");
+    assert_alive(&broker);
+}
+
+#[test]
+fn f_05_old_protocols_and_other_protocols_are_closed_soon() {
+    const WITHIN: Duration = Duration::from_secs(4);
+    let gate = gate();
+    let ssl_2 = [0x80, 0x2E, 0x01, 0x00, 0x02, 0x00, 0x15, 0x00, 0x00, 0x00, 0x10];
+    let mut tls_1_0 = hello::naming(name::ACME).records(16_384);
+    // The version in the hello itself: after the record's and the message's header.
+    tls_1_0[9..11].copy_from_slice(&[3, 1]);
+    let mut tls_1_1 = tls_1_0.clone();
+    tls_1_1[10] = 2;
+    for (what, bytes) in [
+        ("MQTT", Connect::new(V5, "f05").bytes()),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("SSL 2", [&ssl_2[..], &[0; 37]].concat()),
+        ("TLS 1.0", tls_1_0),
+        ("TLS 1.1", tls_1_1),
+    ] {
+        let mark = gate.broker.journal.mark();
+        let began = Instant::now();
+        let mut client = raw::dial(gate.at("names"));
+        let own = client.stream.local_addr().unwrap().to_string();
+        client.send(&bytes);
+        client.closed();
+        assert!(began.elapsed() < WITHIN, "{what} took {:?}", began.elapsed());
+        let told = gate.broker.journal.expect(mark, what, |line| line.says("refused") && line.text("peer") == own);
+        assert_eq!(told.text("at"), "hello", "{what}: {told:?}");
+    }
+    gate.assert_alive();
+}
+
+#[test]
+fn f_05_openssl_enters_by_tls_1_2_and_1_3_and_cannot_renegotiate() {
+    let gate = gate();
+    let address = gate.at("names").to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let arguments = ["s_client", "-connect", &address, "-servername", name::ACME, version];
+        let text = programs::run("openssl", &arguments, b"Q\n").succeeded();
+        assert!(text.contains(&format!("CN = {}", name::ACME)), "{text}");
+    }
+    // `R` asks for a renegotiation, which the broker does not know: no second handshake ends well.
+    let arguments = ["s_client", "-connect", &address, "-servername", name::ACME, "-tls1_2"];
+    let text = programs::run("openssl", &arguments, b"R\n").text;
+    let after = text.split("RENEGOTIATING").nth(1).unwrap_or_else(|| panic!("not asked for: {text}"));
+    assert!(!after.contains("verify return"), "{text}");
+    gate.assert_alive();
+}
+
+#[test]
+fn f_06_early_data_is_not_taken() {
+    let gate = gate();
+    let address = gate.at("names").to_string();
+    let dir = gate.broker.dir();
+    let (session, early) = (dir.join("f06.session"), dir.join("f06.early"));
+    let client_id = unique("f06");
+    std::fs::write(&early, Connect::new(V5, &client_id).bytes()).unwrap();
+    let session = session.to_str().unwrap();
+    let common = ["s_client", "-connect", &address, "-servername", name::ACME, "-tls1_3"];
+    // A session can only be saved where the server hands out tickets.
+    let first = [&common[..], &["-sess_out", session, "-ign_eof"]].concat();
+    let hello = [Connect::new(V5, unique("f06")).bytes(), vec![0xE0, 0]].concat();
+    programs::run("openssl", &first, &hello);
+    let mut second = common.to_vec();
+    if std::path::Path::new(session).exists() {
+        second.extend(["-sess_in", session, "-early_data", early.to_str().unwrap()]);
+    }
+    let text = programs::run("openssl", &second, b"Q\n").text;
+    assert!(!text.contains("Early data was accepted"), "{text}");
+    assert!(text.contains("Early data was rejected") || text.contains("Early data was not sent"), "{text}");
+    gate.assert_alive();
+    let entered = gate.broker.journal.lines().into_iter().any(|line| line.text("client_id") == client_id);
+    assert!(!entered, "a CONNECT in early data was processed");
+}
+
+#[test]
+fn f_16_protocols_offered_by_alpn() {
+    let gate = gate();
+    let address = gate.at("names");
+    let connect = || Connect::new(V5, unique("f16"));
+    for offered in [&[][..], &["mqtt"], &["x-nobody-speaks-this", "mqtt"]] {
+        tls::naming(name::ACME).alpn(offered).enter(address, &connect()).admitted().leave();
+    }
+    let entry = tls::naming(name::ACME).alpn(&["x-nobody-speaks-this"]).enter(address, &connect());
+    assert!(matches!(entry, Entry::Alert(rustls::AlertDescription::NoApplicationProtocol)), "{entry:?}");
+    gate.assert_alive();
+}
+
+#[test]
+fn f_16_tls_1_2_clients_enter() {
+    let gate = gate();
+    let mut client =
+        tls::naming(name::GLOBEX).tls12().enter(gate.at("names"), &Connect::new(V5, unique("f16"))).admitted();
+    client.ping();
+    client.stream.shut_writes();
+    gate.assert_alive();
+}

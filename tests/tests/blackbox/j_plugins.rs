@@ -1,0 +1,1 @@
+//! J: plugins that misbehave.

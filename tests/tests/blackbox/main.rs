@@ -1,0 +1,18 @@
+//! The real binary over real sockets, driven by bytes that no client would send and by clients that were
+//! written elsewhere. One executable, so that it is linked once; the names of the tests carry the ids of
+//! the cases that they hold.
+
+// A failed step ends the case; here is no caller who could do better.
+#![allow(clippy::unwrap_used, clippy::doc_markdown)]
+
+mod a_framing;
+mod b_connect;
+mod config_cli;
+mod f_names;
+mod f_tls;
+mod fixture;
+mod g_identity;
+mod interop;
+mod isolation;
+mod j_plugins;
+mod lifecycle;
