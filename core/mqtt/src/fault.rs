@@ -50,6 +50,9 @@ pub enum Fault {
     /// MQTT-3.1.2-3
     #[error("the reserved flag of CONNECT is set")]
     ConnectFlagReserved,
+    /// MQTT-3.2.2-1, MQTT-3.2.2-6
+    #[error("reserved flags of CONNACK are set, or a session is present with a refusal")]
+    ConnAckFlags,
     /// MQTT-3.1.2-11 and -13
     #[error("will QoS or will retain without a will")]
     WillFlags,
@@ -143,6 +146,7 @@ impl Fault {
             | Self::NotUtf8
             | Self::Nul
             | Self::ConnectFlagReserved
+            | Self::ConnAckFlags
             | Self::WillFlags
             | Self::QoS3
             | Self::PasswordWithoutUsername

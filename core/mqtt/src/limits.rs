@@ -66,3 +66,25 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b_14_the_keep_alive_is_the_wish_the_default_or_the_cap() {
+        for (max, default, wish, held) in [
+            (100, 50, 0, 50),
+            (100, 50, 99, 99),
+            (100, 50, 65_535, 100),
+            (100, 200, 0, 100),
+            (100, 0, 0, 0),
+            (0, 50, 0, 50),
+            (0, 50, 65_535, 65_535),
+            (0, 0, 0, 0),
+        ] {
+            let limits = Limits { keep_alive_max_s: max, keep_alive_default_s: default, ..Limits::default() };
+            assert_eq!(limits.keep_alive_s(wish), held, "{max} {default} {wish}");
+        }
+    }
+}

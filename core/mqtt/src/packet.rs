@@ -73,6 +73,17 @@ pub enum Version {
     V5,
 }
 
+impl std::fmt::Display for Version {
+    /// As the standards are called: `3.1`, `3.1.1`, `5.0`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V3_1 => "3.1",
+            Self::V3_1_1 => "3.1.1",
+            Self::V5 => "5.0",
+        })
+    }
+}
+
 /// 3.1 CONNECT
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {

@@ -228,3 +228,104 @@ impl<'a> Value<'a> for (&'a str, &'a str) {
         sink.field(self.1.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    const PLACES: [Place; 10] = [
+        Place::Connect,
+        Place::Will,
+        Place::ConnAck,
+        Place::Publish,
+        Place::Ack,
+        Place::Subscribe,
+        Place::Unsubscribe,
+        Place::SubAck,
+        Place::Disconnect,
+        Place::Auth,
+    ];
+
+    /// Table 2-4 in the order of [`PLACES`]: `.` not allowed, `1` once, `n` any number.
+    const STANDARD: [(u8, &str, &[u8]); 27] = [
+        (0x01, ".1.1......", &[1]),
+        (0x02, ".1.1......", &[0, 0, 0, 1]),
+        (0x03, ".1.1......", &[0, 1, b'a']),
+        (0x08, ".1.1......", &[0, 1, b'a']),
+        (0x09, ".1.1......", &[0, 1, 0]),
+        (0x0B, "...n.1....", &[0x80, 1]),
+        (0x11, "1.1.....1.", &[0, 0, 0, 1]),
+        (0x12, "..1.......", &[0, 1, b'a']),
+        (0x13, "..1.......", &[0, 1]),
+        (0x15, "1.1......1", &[0, 1, b'a']),
+        (0x16, "1.1......1", &[0, 1, 0]),
+        (0x17, "1.........", &[0]),
+        (0x18, ".1........", &[0, 0, 0, 1]),
+        (0x19, "1.........", &[1]),
+        (0x1A, "..1.......", &[0, 1, b'a']),
+        (0x1C, "..1.....1.", &[0, 1, b'a']),
+        (0x1F, "..1.1..111", &[0, 1, b'a']),
+        (0x21, "1.1.......", &[0, 1]),
+        (0x22, "1.1.......", &[0, 0]),
+        (0x23, "...1......", &[0, 1]),
+        (0x24, "..1.......", &[1]),
+        (0x25, "..1.......", &[0]),
+        (0x26, "nnnnnnnnnn", &[0, 1, b'a', 0, 0]),
+        (0x27, "1.1.......", &[0, 0, 0, 1]),
+        (0x28, "..1.......", &[0]),
+        (0x29, "..1.......", &[0]),
+        (0x2A, "..1.......", &[0]),
+    ];
+
+    fn read(id: u8, value: &[u8], times: usize, place: Place) -> Result<usize, Fault> {
+        let section = [&[id][..], value].concat().repeat(times);
+        let length = u8::try_from(section.len()).expect("short");
+        let bytes = [&[length][..], &section].concat();
+        let mut count = 0;
+        read_section(&mut Reader::borrowed(&bytes), place, usize::MAX, |property| {
+            let mut again = BytesMut::new();
+            property.write(&mut again);
+            assert_eq!(again[..], [&[id][..], value].concat(), "written as it was read");
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    #[test]
+    fn table_2_4_each_property_is_taken_where_it_belongs_and_as_often() {
+        for (id, places, value) in STANDARD {
+            for (place, allowed) in PLACES.into_iter().zip(places.chars()) {
+                let (once, twice) = (read(id, value, 1, place), read(id, value, 2, place));
+                match allowed {
+                    '.' => assert_eq!(once, Err(Fault::PropertyMisplaced), "{id:#X} {place:?}"),
+                    '1' => assert_eq!((once, twice), (Ok(1), Err(Fault::PropertyRepeated)), "{id:#X} {place:?}"),
+                    _ => assert_eq!((once, twice), (Ok(1), Ok(2)), "{id:#X} {place:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn identifiers_that_the_standard_does_not_have_are_unknown() {
+        for id in (0..=0x7F).filter(|id| STANDARD.iter().all(|(known, ..)| known != id)) {
+            assert_eq!(read(id, &[], 1, Place::ConnAck), Err(Fault::PropertyUnknown), "{id:#X}");
+        }
+    }
+
+    #[test]
+    fn a_written_section_has_its_length() {
+        let mut output = BytesMut::new();
+        write_section(&mut output, |put| {
+            for _ in 0..50 {
+                put(Property::User(("a", "")));
+            }
+        });
+        assert_eq!(output.len(), 2 + 50 * 6);
+        assert_eq!(output[..2], [0xAC, 2]);
+        let mut empty = BytesMut::new();
+        write_section(&mut empty, |_| {});
+        assert_eq!(empty[..], [0]);
+    }
+}

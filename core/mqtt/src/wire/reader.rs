@@ -119,3 +119,58 @@ pub(crate) fn var_int(bytes: &[u8]) -> Result<Option<(u32, usize)>, Fault> {
     }
     if bytes.len() >= 4 { Err(Fault::VarIntTooLong) } else { Ok(None) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::writer::{Count, Sink, var_int_bytes};
+    use super::*;
+    use bytes::BytesMut;
+
+    /// Table 1-1.
+    #[test]
+    fn a_variable_byte_integer_has_the_bytes_that_the_standard_shows() {
+        let bounds: [(u32, &[u8]); 8] = [
+            (0, &[0]),
+            (127, &[0x7F]),
+            (128, &[0x80, 0x01]),
+            (16_383, &[0xFF, 0x7F]),
+            (16_384, &[0x80, 0x80, 0x01]),
+            (2_097_151, &[0xFF, 0xFF, 0x7F]),
+            (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+            (268_435_455, &[0xFF, 0xFF, 0xFF, 0x7F]),
+        ];
+        for (value, bytes) in bounds {
+            let mut output = BytesMut::new();
+            output.var_int(value as usize);
+            assert_eq!(output[..], *bytes);
+            assert_eq!(var_int_bytes(value as usize), bytes.len());
+            assert_eq!(var_int(bytes), Ok(Some((value, bytes.len()))));
+            for cut in 0..bytes.len() {
+                assert_eq!(var_int(&bytes[..cut]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_wire_cannot_say_is_noticed_by_counting() {
+        let mut count = Count::default();
+        count.var_int(268_435_456);
+        assert_eq!(count.packet_body(), None);
+        let mut count = Count::default();
+        count.field(&vec![0; 65_535]);
+        assert_eq!(count.packet_body(), Some(65_537));
+        count.field(&vec![0; 65_536]);
+        assert_eq!(count.packet_body(), None);
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_end() {
+        let mut reader = Reader::borrowed(&[0]);
+        assert_eq!(reader.u16(), Err(Fault::Truncated));
+        assert_eq!(reader.u32(), Err(Fault::Truncated));
+        assert_eq!(reader.take(2), Err(Fault::Truncated));
+        assert_eq!(reader.u8(), Ok(0), "and nothing is lost by trying");
+        assert_eq!(reader.u8(), Err(Fault::Truncated));
+        assert_eq!(reader.var_int(), Err(Fault::Truncated));
+    }
+}

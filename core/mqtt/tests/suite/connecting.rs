@@ -264,3 +264,19 @@ fn mqtt_3_2_0_1_nothing_is_sent_before_connack() {
     assert!(output.is_empty());
     assert_eq!(link.version(), Some(Version::V5));
 }
+
+#[test]
+fn mqtt_3_2_2_1_and_6_what_no_server_may_answer_is_refused() {
+    use postern_mqtt::wire::{Decoder, Sender};
+    let read = |version, bytes| {
+        let mut decoder = Decoder::new(Sender::Server, Some(version), Limits::default());
+        decoder.next(&mut BytesMut::from(&hex(bytes)[..]))
+    };
+    assert_eq!(read(Version::V3_1_1, "20 02 02 00"), Err(Fault::ConnAckFlags));
+    assert_eq!(read(Version::V3_1_1, "20 02 01 05"), Err(Fault::ConnAckFlags));
+    assert_eq!(read(Version::V5, "20 03 01 87 00"), Err(Fault::ConnAckFlags));
+    assert_eq!(read(Version::V3_1_1, "20 02 00 06"), Err(Fault::ReasonUnknown));
+    // MQTT-3.9.3-2 of 3.1.1
+    assert_eq!(read(Version::V3_1_1, "90 03 0001 03"), Err(Fault::ReasonUnknown));
+    assert_eq!(read(Version::V3_1_1, "20 02 00 05"), Ok(Some(conn_ack(ReasonCode::NOT_AUTHORIZED))));
+}

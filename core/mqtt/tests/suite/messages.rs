@@ -171,7 +171,7 @@ fn an_invalid_filter_fails_alone() {
     let Err(invalid) = &subscribe.subscriptions[0].filter else { panic!("invalid") };
     assert_eq!(invalid.reason, ReasonCode::TOPIC_FILTER_INVALID);
     let mut body = hex("0001 00");
-    filters.iter().for_each(|filter| body.extend(field(filter.as_bytes())));
+    body.extend(filters.iter().flat_map(|filter| field(filter.as_bytes())));
     let Packet::Unsubscribe(unsubscribe) = taken(&mut live(V5), &framed(0xA2, &body)) else { panic!("UNSUBSCRIBE") };
     assert_eq!(unsubscribe.filters.iter().map(Result::is_ok).collect::<Vec<_>>(), valid);
 }

@@ -1,12 +1,12 @@
 //! PUBACK, PUBREC, PUBREL, PUBCOMP (3.4 to 3.7), SUBACK (3.9), UNSUBACK (3.11).
 
-use super::super::reader::Reader;
-use super::super::{Kind, Sender};
 use super::{Dialect, keep_pair, packet_id};
 use crate::fault::Fault;
 use crate::packet::{Ack, SubAck};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
+use crate::wire::reader::Reader;
+use crate::wire::{Kind, Sender};
 
 /// Reads one of the four. In 5.0 the reason may be left out, and the properties too (3.4.2.1, 3.4.2.2.1).
 pub(super) fn ack(kind: Kind, reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Ack, Fault> {

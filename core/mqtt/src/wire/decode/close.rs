@@ -1,12 +1,12 @@
 //! DISCONNECT (3.14) and AUTH (3.15).
 
-use super::super::Sender;
-use super::super::reader::Reader;
 use super::{Dialect, keep_pair};
 use crate::fault::Fault;
 use crate::packet::{Auth, Disconnect};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
+use crate::wire::Sender;
+use crate::wire::reader::Reader;
 
 /// Reads a DISCONNECT. In 5.0 the reason may be left out, and the properties too (3.14.2.1, 3.14.2.2.1).
 pub(super) fn disconnect(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Disconnect, Fault> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::super::reader::Reader;
 use super::publish::Extras;
 use super::{Dialect, keep_pair};
 use crate::fault::Fault;
@@ -12,6 +11,7 @@ use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
 use crate::topic::Topic;
 use crate::wire::qos;
+use crate::wire::reader::Reader;
 
 /// The bits of the Connect Flags (3.1.2.3).
 mod flag {
@@ -157,11 +157,14 @@ fn will(reader: &mut Reader<'_>, limits: &Limits, is_v5: bool, flags: u8) -> Res
 
 /// Reads a CONNACK.
 pub(super) fn conn_ack(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<ConnAck, Fault> {
-    let flags = reader.u8()?;
-    if flags > 1 {
-        return Err(Fault::FixedHeaderFlags);
+    let (flags, code) = (reader.u8()?, reader.u8()?);
+    // 3.1 does not use the flags; later a refusal has no session (MQTT-3.2.2-6).
+    let has_session_present = dialect.version != Version::V3_1;
+    if has_session_present && (flags > 1 || (flags == 1 && code != 0)) {
+        return Err(Fault::ConnAckFlags);
     }
-    let mut ack = ConnAck { session_present: flags == 1, reason: ReasonCode(reader.u8()?), ..ConnAck::default() };
+    let session_present = has_session_present && flags == 1;
+    let mut ack = ConnAck { session_present, reason: ReasonCode(code), ..ConnAck::default() };
     if dialect.is_v5() {
         conn_ack_properties(reader, dialect, &mut ack)?;
     } else {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::Sender;
-use super::super::reader::Reader;
 use super::{Dialect, keep_pair, packet_id};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::packet::{Message, Publish, QoS, UserProperties, Version};
 use crate::property::{Place, Property, VarInt, read_section};
 use crate::topic::Topic;
+use crate::wire::Sender;
 use crate::wire::qos;
+use crate::wire::reader::Reader;
 
 /// The bits of the first byte (3.3.1).
 const RETAIN: u8 = 1;

@@ -1,6 +1,5 @@
 //! SUBSCRIBE (3.8) and UNSUBSCRIBE (3.10).
 
-use super::super::reader::Reader;
 use super::{Dialect, keep_pair, packet_id};
 use crate::fault::Fault;
 use crate::packet::{InvalidFilter, RetainHandling, Subscribe, Subscription, Unsubscribe};
@@ -8,6 +7,7 @@ use crate::property::{Place, Property, VarInt, read_section};
 use crate::reason::ReasonCode;
 use crate::topic::Filter;
 use crate::wire::qos;
+use crate::wire::reader::Reader;
 
 /// The bits of the Subscription Options (3.8.3.1).
 mod option {

@@ -1,10 +1,10 @@
 //! PUBACK, PUBREC, PUBREL, PUBCOMP (3.4 to 3.7), SUBACK (3.9), UNSUBACK (3.11).
 
-use super::super::writer::Sink;
 use super::{Style, explanation};
 use crate::packet::{Ack, SubAck};
 use crate::property::{Property, write_section};
 use crate::reason::ReasonCode;
+use crate::wire::writer::Sink;
 
 /// Writes one of the four. 3.x knows no failure here: a message that is refused is acknowledged all the same
 /// (MQTT-3.3.5-2 of 3.1.1). In 5.0 what can be left out is left out.

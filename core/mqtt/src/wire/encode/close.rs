@@ -1,10 +1,10 @@
 //! DISCONNECT (3.14) and AUTH (3.15).
 
-use super::super::writer::Sink;
 use super::{Style, explanation};
 use crate::packet::{Auth, Disconnect};
 use crate::property::{Property, write_section};
 use crate::reason::ReasonCode;
+use crate::wire::writer::Sink;
 
 /// Writes a DISCONNECT, empty in 3.x. In 5.0 what can be left out is left out.
 pub(super) fn disconnect(style: Style, disconnect: &Disconnect, sink: &mut impl Sink) {

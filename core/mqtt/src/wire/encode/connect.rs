@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use super::super::writer::Sink;
 use super::{Style, explanation, pairs, qos_bits};
 use crate::packet::{ConnAck, Connect, QoS, Version, Will};
 use crate::property::{Property, write_section};
 use crate::reason::ReasonCode;
+use crate::wire::writer::Sink;
 
 /// Writes a CONNECT of its own version.
 pub(super) fn connect(style: Style, connect: &Connect, sink: &mut impl Sink) {

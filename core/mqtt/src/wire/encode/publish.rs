@@ -3,11 +3,11 @@
 //! Nothing of the receiver goes into these bytes but the version, the flags, the packet identifier, the
 //! subscription identifiers and the expiry: where those agree, two receivers get the same bytes.
 
-use super::super::Kind;
-use super::super::writer::Sink;
 use super::{Style, pairs, qos_bits};
 use crate::packet::{Message, Publish, QoS};
 use crate::property::{Property, VarInt, write_section};
+use crate::wire::Kind;
+use crate::wire::writer::Sink;
 
 /// None where QoS and packet identifier do not fit together (MQTT-2.2.1-2, -3).
 pub(super) fn first_byte(publish: &Publish) -> Option<u8> {

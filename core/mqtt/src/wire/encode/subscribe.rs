@@ -1,10 +1,10 @@
 //! SUBSCRIBE (3.8) and UNSUBSCRIBE (3.10).
 
-use super::super::writer::Sink;
 use super::{Style, pairs, qos_bits};
 use crate::packet::{InvalidFilter, RetainHandling, Subscribe, Subscription, Unsubscribe};
 use crate::property::{Property, VarInt, write_section};
 use crate::topic::Filter;
+use crate::wire::writer::Sink;
 
 /// Writes a SUBSCRIBE.
 pub(super) fn subscribe(style: Style, subscribe: &Subscribe, sink: &mut impl Sink) {
