@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_config::ClientAuth as ConfiguredClientAuth;
 use postern_identity::{Gate, ListenerId};
-use postern_mqtt::link;
+use postern_mqtt::Limits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 
 use crate::drive::mountpoint::Mountpoint;
@@ -25,7 +25,7 @@ pub struct ListenerPolicy {
     /// Topic prefix of its clients.
     pub(crate) mountpoint: Mountpoint,
     /// What the wire format allows.
-    pub link_limits: link::Limits,
+    pub link_limits: Limits,
     /// None for a plain TCP listener.
     pub tls: Option<TlsGate>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use postern_config::{CertSource, Config, Listener, Mqtt, Problem, Tls};
 use postern_identity::{BundleDirectory, Gate};
-use postern_mqtt::link;
+use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
 use postern_tls::{Keyring, ServerConfigs, TlsPolicy, Versions};
@@ -115,8 +115,8 @@ async fn stage_tls(
     })
 }
 
-fn link_limits(mqtt: &Mqtt) -> link::Limits {
-    link::Limits { packet_bytes: mqtt.max_packet_size, ..link::Limits::default() }
+fn link_limits(mqtt: &Mqtt) -> Limits {
+    Limits { packet_bytes: mqtt.max_packet_size, ..Limits::default() }
 }
 
 fn realm_limits(mqtt: &Mqtt) -> RealmLimits {

@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.link.receive(elapsed_ms(self.began), &mut self.input) {
                 Ok(None) => break None,
                 Ok(Some(Packet::PingReq)) => {
-                    self.link.send(&Packet::PingResp, output);
+                    self.say(&Packet::PingResp, output);
                 }
                 Ok(Some(Packet::Disconnect(disconnect))) => {
                     break Some(End { ended: Ended::Goodbye, departure: Departure::Goodbye(disconnect) });
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 },
                 Err(error) => {
                     if let Some(farewell) = error.farewell() {
-                        self.link.send(&farewell, output);
+                        self.say(&farewell, output);
                     }
                     let ended = Ended::Broken(error.to_string());
                     break Some(End { ended, departure: Departure::Lost });
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(close) = taken.close else { return Ok(()) };
         let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
         if let Some(farewell) = close.farewell {
-            self.link.send(&Packet::Disconnect(farewell), output);
+            self.say(&Packet::Disconnect(farewell), output);
         }
         Err(End { ended: Ended::Closed(reason), departure: Departure::Lost })
     }
@@ -238,8 +238,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timer.reset(tokio::time::Instant::from_std(deadline));
     }
 
+    /// What the client's version has no word for stays unsaid.
+    fn say(&mut self, packet: &Packet, output: &mut BytesMut) {
+        let _: Sent = self.link.send(packet, output);
+    }
+
     fn broken(&mut self, output: &mut BytesMut, reason: ReasonCode, text: &str) -> End {
-        self.link.send(&Packet::Disconnect(Disconnect::new(reason)), output);
+        self.say(&Packet::Disconnect(Disconnect::new(reason)), output);
         End { ended: Ended::Broken(text.to_owned()), departure: Departure::Lost }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use postern_identity::{Identity, Refusal, Stage, Why};
 use postern_mqtt::Packet;
-use postern_mqtt::link::Link;
-use postern_mqtt::packet::{ConnAck, Connect, Version};
+use postern_mqtt::link::{Link, Sent};
+use postern_mqtt::packet::{ConnAck, Connect};
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::Owner;
 use tokio::io::AsyncReadExt;
@@ -58,14 +58,15 @@ impl Identified {
         };
         match outcome {
             Ok((connect, owner, mounted)) => {
-                let version = version_text(connect.version);
-                story.admitted(owner.as_deref().or(connect.username.as_deref()), &connect.client_id, version);
+                let version = connect.version.to_string();
+                story.admitted(owner.as_deref().or(connect.username.as_deref()), &connect.client_id, &version);
                 Ok(Admitted { stream, link, input, connect, owner, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();
                 if let Some(farewell) = farewell {
-                    link.send(&farewell, &mut output);
+                    // What the client's version has no word for stays unsaid.
+                    let _: Sent = link.send(&farewell, &mut output);
                 }
                 let wait = tokio::time::Duration::from_secs(1);
                 let _ = tokio::time::timeout(wait, say_farewell(&mut stream, &mut output)).await;
@@ -136,12 +137,4 @@ fn admit(
             .map_err(|_| Refusal::new(Stage::Connect, Why::NotAllowed, "the will's topic does not fit under the mountpoint"))?;
     }
     Ok((connect, owner, mounted))
-}
-
-fn version_text(version: Version) -> &'static str {
-    match version {
-        Version::V3_1 => "3.1",
-        Version::V3_1_1 => "3.1.1",
-        Version::V5 => "5.0",
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_identity::{CertFacts, ClientHello, Refusal, Stage, Why};
 use rustls::HandshakeKind;
@@ -33,13 +34,19 @@ impl Chosen {
         let stream = start.into_stream(config).await.map_err(|error| explain(Stage::Handshake, &error))?;
         let (_, session) = stream.get_ref();
         let chain = match session.peer_certificates() {
-            Some(presented) => postern_tls::verified_chain(presented, &bundle)
+            Some(presented) => postern_tls::verified_chain(presented, &bundle, now_unix_s())
                 .map_err(|error| Refusal::new(Stage::Handshake, Why::BadCertificate, error.to_string()))?,
             None => Vec::new(),
         };
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, resumed })
     }
+}
+
+/// The time of day, as certificates count it.
+fn now_unix_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// An error of the TLS library in the words of the log.
