@@ -57,9 +57,9 @@ impl Window {
         self.slots.len()
     }
 
-    /// Whether a new message may go out under `limit`: all older ones have, and there is a place.
+    /// Whether a new message may go out under `limit`. What is still to be repeated has its place already.
     pub(crate) fn is_open(&self, limit: usize) -> bool {
-        self.unsent == 0 && self.slots.len() < limit
+        self.slots.len() < limit
     }
 
     /// Takes a QoS 1 or 2 message into a free slot and returns its first PUBLISH.

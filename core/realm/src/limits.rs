@@ -18,10 +18,15 @@ pub struct RealmLimits {
     pub queue_messages: usize,
     /// Bytes that wait for one session; more drop the oldest.
     pub queue_bytes: usize,
+    /// Bytes that wait for all sessions together, each message counted for each of them; more drop the oldest of the
+    /// session in question.
+    pub queue_bytes_total: usize,
     /// QoS 1 and 2 messages sent to one client and not yet acknowledged; its Receive Maximum may lower it. 1 to 1024.
     pub inflight_out: u16,
     /// Receive Maximum of the server: QoS 2 messages from one client that it has not released. One more gets 0x93.
     pub receive_maximum: NonZeroU16,
+    /// The same for a client of 3.x, which cannot be told: it is closed where it goes beyond any ordinary window.
+    pub receive_maximum_untold: NonZeroU16,
     /// Retained messages; one more is delivered, not retained, and acknowledged with 0x97.
     pub retained_messages: usize,
     /// Bytes of all retained messages; as above.
@@ -44,8 +49,10 @@ impl Default for RealmLimits {
             subscriptions_per_client: 1000,
             queue_messages: 1000,
             queue_bytes: 8 << 20,
+            queue_bytes_total: 512 << 20,
             inflight_out: 32,
             receive_maximum: NonZeroU16::new(64).expect("64 is not 0"),
+            receive_maximum_untold: NonZeroU16::new(1024).expect("1024 is not 0"),
             retained_messages: 1_000_000,
             retained_bytes: 256 << 20,
             session_expiry_default_s: 2 * 3600,

@@ -2,6 +2,8 @@
 //!
 //! Bounded by count and by bytes. A full queue gives up its oldest message for the new one, so that a
 //! client which was away for long finds the newest state; every loss is counted. QoS 0 never waits.
+//! All queues of a realm together have a bound of bytes too: where that is reached, a session makes room
+//! from its own queue, and what then finds none is lost itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +12,15 @@ use postern_mqtt::packet::{Message, PacketId, Publish, QoS};
 
 use crate::limits::RealmLimits;
 use crate::size::held_bytes;
+use crate::turn::Dropped;
+
+/// What the queues of a realm hold together, and what was lost.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) queued: usize,
+    pub(crate) queued_bytes: usize,
+    pub(crate) dropped: Dropped,
+}
 
 /// A message on its way to one subscriber.
 #[derive(Debug, Clone)]
@@ -54,32 +65,35 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Takes a message; returns how many were lost for it. What is larger than the whole queue is lost itself.
-    pub(crate) fn push(&mut self, outgoing: Outgoing, limits: &RealmLimits) -> u64 {
-        let bytes = outgoing.bytes();
-        if bytes > limits.queue_bytes || limits.queue_messages == 0 {
-            return 1;
-        }
-        let mut lost = 0;
-        while self.waiting.len() >= limits.queue_messages || self.bytes + bytes > limits.queue_bytes {
-            if self.pop().is_none() {
-                break;
+    /// Takes a message, at the cost of older ones where there is no room. What is larger than all room is lost.
+    pub(crate) fn push(&mut self, outgoing: Outgoing, limits: &RealmLimits, books: &mut Books) {
+        while !self.has_room(&outgoing, limits, books) {
+            books.dropped.queue_full += 1;
+            if self.pop(books).is_none() {
+                return;
             }
-            lost += 1;
         }
+        let bytes = outgoing.bytes();
         self.bytes += bytes;
+        books.queued_bytes += bytes;
+        books.queued += 1;
         self.waiting.push_back(outgoing);
-        lost
     }
 
-    /// Whether one more of this size would cost an older one.
-    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits) -> bool {
-        self.waiting.len() < limits.queue_messages && self.bytes + outgoing.bytes() <= limits.queue_bytes
+    /// Whether one more costs no older one.
+    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits, books: &Books) -> bool {
+        let bytes = outgoing.bytes();
+        self.waiting.len() < limits.queue_messages
+            && self.bytes + bytes <= limits.queue_bytes
+            && books.queued_bytes + bytes <= limits.queue_bytes_total
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+    pub(crate) fn pop(&mut self, books: &mut Books) -> Option<Outgoing> {
         let outgoing = self.waiting.pop_front()?;
-        self.bytes -= outgoing.bytes();
+        let bytes = outgoing.bytes();
+        self.bytes -= bytes;
+        books.queued_bytes -= bytes;
+        books.queued -= 1;
         if self.waiting.is_empty() {
             // A queue that was long once does not keep its memory.
             self.waiting = VecDeque::new();
@@ -87,8 +101,10 @@ impl Queue {
         Some(outgoing)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+    /// The session is over: what waited for it waits no more.
+    pub(crate) fn strike_off(&self, books: &mut Books) {
+        books.queued -= self.waiting.len();
+        books.queued_bytes -= self.bytes;
     }
 }
 
@@ -110,32 +126,50 @@ mod tests {
         }
     }
 
-    fn payloads(queue: &mut Queue) -> Vec<Bytes> {
-        std::iter::from_fn(|| queue.pop()).map(|o| o.message.payload.clone()).collect()
+    fn payloads(queue: &mut Queue, books: &mut Books) -> Vec<Bytes> {
+        std::iter::from_fn(|| queue.pop(books)).map(|o| o.message.payload.clone()).collect()
     }
 
     #[test]
     fn a_full_queue_gives_up_its_oldest_message() {
         let limits = RealmLimits { queue_messages: 2, ..RealmLimits::default() };
-        let mut queue = Queue::default();
-        assert_eq!(queue.push(outgoing(b"1"), &limits), 0);
-        assert_eq!(queue.push(outgoing(b"2"), &limits), 0);
-        assert_eq!(queue.push(outgoing(b"3"), &limits), 1);
-        assert_eq!(payloads(&mut queue), [&b"2"[..], b"3"]);
+        let (mut queue, mut books) = (Queue::default(), Books::default());
+        for (payload, lost) in [(b"1", 0), (b"2", 0), (b"3", 1)] {
+            queue.push(outgoing(payload), &limits, &mut books);
+            assert_eq!(books.dropped.queue_full, lost);
+        }
+        assert_eq!(payloads(&mut queue, &mut books), [&b"2"[..], b"3"]);
     }
 
     #[test]
     fn bytes_bound_a_queue_as_well_as_count() {
         let one = outgoing(&[0; 100]).bytes();
         let limits = RealmLimits { queue_bytes: 2 * one, ..RealmLimits::default() };
-        let mut queue = Queue::default();
-        assert_eq!(queue.push(outgoing(&[1; 100]), &limits), 0);
-        assert_eq!(queue.push(outgoing(&[2; 100]), &limits), 0);
-        assert!(!queue.has_room(&outgoing(b""), &limits));
-        assert_eq!(queue.push(outgoing(&[3; 101]), &limits), 2, "both are needed for the room of one larger");
-        assert_eq!(queue.push(outgoing(&vec![4; 2 * one]), &limits), 1, "larger than the queue: lost itself");
-        assert_eq!(payloads(&mut queue), [&[3; 101][..]]);
-        assert_eq!(queue.bytes, 0);
+        let (mut queue, mut books) = (Queue::default(), Books::default());
+        queue.push(outgoing(&[1; 100]), &limits, &mut books);
+        queue.push(outgoing(&[2; 100]), &limits, &mut books);
+        assert!(!queue.has_room(&outgoing(b""), &limits, &books));
+        assert_eq!(books.dropped.queue_full, 0);
+        queue.push(outgoing(&[3; 101]), &limits, &mut books);
+        assert_eq!(books.dropped.queue_full, 2, "both are needed for the room of one larger");
+        assert_eq!(payloads(&mut queue, &mut books), [&[3; 101][..]]);
+        queue.push(outgoing(&vec![4; 2 * one]), &limits, &mut books);
+        assert_eq!(books.dropped.queue_full, 3, "larger than the queue: lost itself");
+        assert_eq!((queue.waiting.len(), queue.bytes, books.queued, books.queued_bytes), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn bytes_bound_all_queues_together() {
+        let one = outgoing(b"1").bytes();
+        let limits = RealmLimits { queue_bytes_total: 2 * one, ..RealmLimits::default() };
+        let (mut first, mut second, mut books) = (Queue::default(), Queue::default(), Books::default());
+        first.push(outgoing(b"1"), &limits, &mut books);
+        second.push(outgoing(b"2"), &limits, &mut books);
+        second.push(outgoing(b"3"), &limits, &mut books);
+        assert_eq!((books.dropped.queue_full, books.queued), (1, 2), "room is made in the own queue");
+        assert_eq!(payloads(&mut second, &mut books), [&b"3"[..]]);
+        first.strike_off(&mut books);
+        assert_eq!((books.queued, books.queued_bytes), (0, 0));
     }
 
     #[test]

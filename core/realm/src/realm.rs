@@ -10,11 +10,12 @@ use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
 use crate::limits::RealmLimits;
+use crate::queue::Books;
 use crate::retained::Retained;
 use crate::routing::is_reserved;
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
 use crate::topics::Topics;
-use crate::turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Stats};
+use crate::turn::{ConnId, Departure, Effect, Input, Owner, Stats};
 use crate::will::{Left, Will};
 
 /// One tenant's world. See the crate.
@@ -29,7 +30,7 @@ pub struct Realm {
     pub(crate) topics: Topics,
     pub(crate) retained: Retained,
     deadlines: Deadlines,
-    pub(crate) dropped: Dropped,
+    pub(crate) books: Books,
     sessions_born: u64,
     seed: [u64; 2],
     ids_assigned: u64,
@@ -47,7 +48,7 @@ impl Realm {
             topics: Topics::default(),
             retained: Retained::default(),
             deadlines: Deadlines::default(),
-            dropped: Dropped::default(),
+            books: Books::default(),
             sessions_born: 0,
             seed,
             ids_assigned: 0,
@@ -93,10 +94,10 @@ impl Realm {
             subscriptions: self.topics.count(),
             retained: self.retained.count(),
             retained_bytes: self.retained.bytes(),
-            queued: sum(Session::queued),
+            queued: self.books.queued,
             in_flight: sum(|session| session.window.len()),
             unreleased: sum(|session| session.unreleased.len()),
-            dropped: self.dropped,
+            dropped: self.books.dropped,
         }
     }
 
@@ -145,7 +146,7 @@ impl Realm {
         if let (Some(answer), Some(attachment)) = (step(session), session.attachment) {
             attachment.send(answer, effects);
         }
-        session.pump(self.now_ms, &mut self.dropped, effects);
+        session.pump(self.now_ms, &mut self.books, effects);
     }
 
     fn connect(
@@ -240,7 +241,7 @@ impl Realm {
         session.ends_ms = None;
         // MQTT-3.1.3-9: a delayed will of the connection before is not sent.
         session.will = connect.will.map(Will::Armed);
-        session.pump(self.now_ms, &mut self.dropped, effects);
+        session.pump(self.now_ms, &mut self.books, effects);
     }
 
     fn closed(&mut self, id: SessionId, departure: Departure, effects: &mut Vec<Effect>) {
@@ -299,7 +300,7 @@ impl Realm {
         let ends_ms = self.now_ms.saturating_add(u64::from(session.expiry_s) * 1000);
         session.ends_ms = Some(ends_ms);
         self.deadlines.add(ends_ms, Due::SessionEnd, id);
-        match session.will.take().map(|will| will.client_left(self.now_ms, ends_ms)) {
+        match session.will.take().map(|will| will.client_left(self.now_ms)) {
             None => {}
             Some(Left::Publish(testament)) => {
                 let client_id = Arc::clone(&session.client_id);
@@ -319,6 +320,7 @@ impl Realm {
         self.cancel_deadlines(id);
         let Some(session) = self.sessions.remove(&id) else { return };
         self.clients.remove(&session.client_id);
+        session.strike_off(&mut self.books);
         for filter in &session.subscriptions {
             self.topics.unsubscribe(id, filter);
         }

@@ -11,7 +11,7 @@ use crate::inflight::Arrival;
 use crate::queue::Outgoing;
 use crate::realm::Realm;
 use crate::retained::{Full, Held};
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::topics::Hit;
 use crate::turn::Effect;
 
@@ -47,7 +47,7 @@ impl Realm {
             }
             (QoS::ExactlyOnce, Some(packet_id)) => {
                 let Some(session) = self.sessions.get(&id) else { return };
-                let reason = match session.unreleased.arrival(packet_id, self.limits.receive_maximum.get()) {
+                let reason = match session.unreleased.arrival(packet_id, self.receive_maximum(session)) {
                     Arrival::TooMany => return self.expel(id, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, effects),
                     Arrival::Repeated => ReasonCode::SUCCESS,
                     Arrival::New => self.accept(id, publish, effects),
@@ -62,14 +62,19 @@ impl Realm {
         }
     }
 
+    fn receive_maximum(&self, session: &Session) -> u16 {
+        let told = session.attachment.is_some_and(|attachment| attachment.speaks_v5);
+        if told { self.limits.receive_maximum.get() } else { self.limits.receive_maximum_untold.get() }
+    }
+
     fn accept(&mut self, id: SessionId, publish: Publish, effects: &mut Vec<Effect>) -> ReasonCode {
         let Some(session) = self.sessions.get(&id) else { return ReasonCode::UNSPECIFIED };
         if is_reserved(&publish.message.topic) {
-            self.dropped.reserved_topic += 1;
+            self.books.dropped.reserved_topic += 1;
             return ReasonCode::NOT_AUTHORIZED;
         }
         let publication = Publication {
-            refusable: publish.qos != QoS::AtMostOnce && session.attachment.is_some_and(|a| a.hears_reasons),
+            refusable: publish.qos != QoS::AtMostOnce && session.attachment.is_some_and(|a| a.speaks_v5),
             message: publish.message,
             qos: publish.qos,
             retain: publish.retain,
@@ -96,7 +101,7 @@ impl Realm {
                 publisher: Arc::clone(&publication.publisher),
             };
             if let Err(Full) = self.retained.put(held, &self.limits) {
-                self.dropped.retained_full += 1;
+                self.books.dropped.retained_full += 1;
                 if publication.refusable {
                     return ReasonCode::QUOTA_EXCEEDED;
                 }
@@ -139,7 +144,7 @@ impl Realm {
             subscription_ids: hits.iter().filter_map(|hit| hit.options.subscription_id).collect(),
             expires_ms,
         };
-        session.deliver(outgoing, self.now_ms, &self.limits, &mut self.dropped, effects);
+        session.deliver(outgoing, self.now_ms, &self.limits, &mut self.books, effects);
     }
 
     /// Sends to the session's connection, if it has one.

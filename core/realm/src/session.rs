@@ -8,9 +8,9 @@ use postern_mqtt::{Filter, packet};
 
 use crate::inflight::{Unreleased, Window};
 use crate::limits::{MAX_WINDOW, RealmLimits};
-use crate::queue::{Outgoing, Queue};
+use crate::queue::{Books, Outgoing, Queue};
 use crate::size::wire_bytes;
-use crate::turn::{ConnId, Dropped, Effect, Owner};
+use crate::turn::{ConnId, Effect, Owner};
 use crate::will::Will;
 
 /// A session of this realm; never used for another one.
@@ -25,8 +25,8 @@ pub(crate) struct Attachment {
     window: usize,
     /// Maximum Packet Size of the client.
     packet_bytes: Option<u32>,
-    /// An acknowledgement can tell this client that its message was refused; in 3.x it can not.
-    pub(crate) hears_reasons: bool,
+    /// 3.x can be told neither a Receive Maximum nor that a message was refused.
+    pub(crate) speaks_v5: bool,
 }
 
 impl Attachment {
@@ -37,7 +37,7 @@ impl Attachment {
             conn,
             window: usize::from(window),
             packet_bytes: connect.maximum_packet_size,
-            hears_reasons: connect.version == Version::V5,
+            speaks_v5: connect.version == Version::V5,
         }
     }
 
@@ -96,51 +96,52 @@ impl Session {
         outgoing: Outgoing,
         now_ms: u64,
         limits: &RealmLimits,
-        dropped: &mut Dropped,
+        books: &mut Books,
         effects: &mut Vec<Effect>,
     ) {
         if outgoing.qos != QoS::AtMostOnce {
-            dropped.queue_full += self.queue.push(outgoing, limits);
-            self.pump(now_ms, dropped, effects);
+            self.queue.push(outgoing, limits, books);
+            self.pump(now_ms, books, effects);
             return;
         }
         let Some(attachment) = &self.attachment else {
-            dropped.offline += 1;
+            books.dropped.offline += 1;
             return;
         };
         let publish = outgoing.publish(None, false, now_ms);
         if attachment.takes(&publish) {
             attachment.send(Packet::Publish(publish), effects);
         } else {
-            dropped.too_large += 1;
+            books.dropped.too_large += 1;
         }
     }
 
     /// Whether a message can be delivered without costing a queued one its place.
-    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits) -> bool {
-        outgoing.qos == QoS::AtMostOnce || self.queue.has_room(outgoing, limits)
+    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits, books: &Books) -> bool {
+        outgoing.qos == QoS::AtMostOnce || self.queue.has_room(outgoing, limits, books)
     }
 
     /// Sends what the window allows: first what an earlier connection left, then from the queue.
-    pub(crate) fn pump(&mut self, now_ms: u64, dropped: &mut Dropped, effects: &mut Vec<Effect>) {
+    pub(crate) fn pump(&mut self, now_ms: u64, books: &mut Books, effects: &mut Vec<Effect>) {
         let Some(attachment) = self.attachment else { return };
         while let Some(packet) = self.window.resend(attachment.window, now_ms) {
             attachment.send(packet, effects);
         }
         while self.window.is_open(attachment.window) {
-            let Some(outgoing) = self.queue.pop() else { return };
+            let Some(outgoing) = self.queue.pop(books) else { return };
             if outgoing.is_expired(now_ms) {
-                dropped.expired += 1;
+                books.dropped.expired += 1;
             } else if !attachment.takes(&outgoing.publish(Some(PacketId::MAX), false, now_ms)) {
-                dropped.too_large += 1;
+                books.dropped.too_large += 1;
             } else {
                 attachment.send(self.window.send(outgoing, now_ms), effects);
             }
         }
     }
 
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+    /// The session is over: its queue is taken off the books.
+    pub(crate) fn strike_off(&self, books: &mut Books) {
+        self.queue.strike_off(books);
     }
 }
 

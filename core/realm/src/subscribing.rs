@@ -106,7 +106,7 @@ impl Realm {
         budget: &mut Budget,
         effects: &mut Vec<Effect>,
     ) {
-        let Self { sessions, retained, dropped, limits, now_ms, .. } = self;
+        let Self { sessions, retained, books, limits, now_ms, .. } = self;
         let Some(session) = sessions.get_mut(&id) else { return };
         retained.matching(filter, |held| {
             if options.no_local && held.publisher == session.client_id {
@@ -119,11 +119,11 @@ impl Realm {
                 subscription_ids: options.subscription_id.into_iter().collect(),
                 expires_ms: held.expires_ms,
             };
-            if !session.has_room(&outgoing, limits) || !budget.spend(held_bytes(&held.message)) {
-                dropped.replay_cut += 1;
+            if !session.has_room(&outgoing, limits, books) || !budget.spend(held_bytes(&held.message)) {
+                books.dropped.replay_cut += 1;
                 return false;
             }
-            session.deliver(outgoing, *now_ms, limits, dropped, effects);
+            session.deliver(outgoing, *now_ms, limits, books, effects);
             true
         });
     }

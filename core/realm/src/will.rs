@@ -29,13 +29,13 @@ pub(crate) enum Left {
 }
 
 impl Will {
-    /// The client left without discarding it. The delay never outlives the session, which ends at `session_ends_ms`.
-    pub(crate) fn client_left(self, now_ms: u64, session_ends_ms: u64) -> Left {
+    /// The client left without discarding it. Should the session end before the delay does, its end publishes the will.
+    pub(crate) fn client_left(self, now_ms: u64) -> Left {
         let testament = self.into_testament();
         if testament.delay == 0 {
             return Left::Publish(testament);
         }
-        let fires_ms = now_ms.saturating_add(u64::from(testament.delay) * 1000).min(session_ends_ms);
+        let fires_ms = now_ms.saturating_add(u64::from(testament.delay) * 1000);
         Left::Wait(Self::Delayed { testament, fires_ms })
     }
 

@@ -135,6 +135,16 @@ fn a_session_ends_when_its_expiry_has_passed() {
 }
 
 #[test]
+fn a_clock_that_goes_back_stands_still() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("a"));
+    let mut effects = Vec::new();
+    let lost = Input::Closed { conn, departure: Departure::Lost };
+    sim.realm.turn(0, &mut vec![lost], &mut effects);
+    assert_eq!(sim.wakes_in_ms(), Some(100_000));
+}
+
+#[test]
 fn the_expiry_counts_from_the_last_connection() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("a"));
@@ -175,6 +185,10 @@ fn disconnect_may_change_the_expiry() {
     let conn = sim.enter(client("a"));
     sim.closed(conn, Departure::Goodbye(Disconnect { session_expiry: Some(5), ..Disconnect::default() }));
     assert_eq!(sim.wakes_in_ms(), Some(5000));
+    let conn = sim.enter(client("a"));
+    let forever = Disconnect { session_expiry: Some(u32::MAX), ..Disconnect::default() };
+    sim.closed(conn, Departure::Goodbye(forever));
+    assert_eq!(sim.wakes_in_ms(), Some(7 * 24 * 3600 * 1000), "within what the realm grants");
     let conn = sim.enter(client("a"));
     sim.closed(conn, Departure::Goodbye(Disconnect { session_expiry: Some(0), ..Disconnect::default() }));
     assert_eq!(sim.realm.stats().sessions, 0);

@@ -114,6 +114,18 @@ fn c_06_one_more_than_the_receive_maximum_closes_the_connection() {
 }
 
 #[test]
+fn c_06_a_3_1_1_client_which_was_told_no_maximum_has_a_wider_one() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(v3_client("p", true));
+    for packet_id in 1..=1024 {
+        sim.send_publish(conn, publish(Q2, packet_id, message("t", "x")));
+    }
+    assert!(sim.is_open(conn));
+    sim.send(conn, Packet::Publish(publish(Q2, 1025, message("t", "x"))));
+    assert!(!sim.is_open(conn));
+}
+
+#[test]
 fn c_09_acknowledgements_of_unknown_ids_leave_nothing_behind() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("a"));
