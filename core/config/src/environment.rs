@@ -7,9 +7,13 @@ use crate::tree::{Definition, Fields, Raw, RawKind, value_of_text};
 /// Every override begins so.
 pub(crate) const PREFIX: &str = "POSTERN_";
 
-/// The variable that overrides a path.
-pub(crate) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
+/// The variable with another word for one part of its path.
+pub(crate) fn with_part(variable: &str, index: usize, word: &str) -> String {
+    let path = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    let word = word.to_ascii_uppercase();
+    let parts: Vec<&str> =
+        path.split("__").enumerate().map(|(i, part)| if i == index { word.as_str() } else { part }).collect();
+    format!("{PREFIX}{}", parts.join("__"))
 }
 
 /// Puts the overrides over all that is defined already. Names without `__` are variables for `${…}` and no overrides.

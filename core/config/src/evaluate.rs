@@ -15,6 +15,7 @@ use crate::value::{Entry, Node, Object, Value, merge};
 pub(crate) const BUDGET: usize = 2_000_000;
 /// Values within values and substitutions within substitutions, together.
 pub(crate) const MAX_DEPTH: usize = 200;
+const TOO_DEEP: &str = "values or substitutions stand in one another too deep";
 
 /// Where references stop for want of budget, the rest is left out: one problem says so.
 pub(crate) struct Evaluator<'a> {
@@ -83,7 +84,7 @@ impl<'a> Evaluator<'a> {
             return None;
         }
         if self.depth == MAX_DEPTH {
-            self.exhaust(raw.at, "values or substitutions stand in one another too deep");
+            self.exhaust(raw.at, TOO_DEEP);
             return None;
         }
         self.depth += 1;
@@ -151,6 +152,11 @@ impl<'a> Evaluator<'a> {
     fn find(&mut self, fields: &Fields, done: &mut Vec<String>, rest: &[String]) -> Option<Node> {
         let (key, rest) = rest.split_first()?;
         let definitions = fields.get(key)?;
+        if self.depth == MAX_DEPTH {
+            self.exhaust(definitions.first()?.key_at, TOO_DEEP);
+            return None;
+        }
+        self.depth += 1;
         done.push(key.clone());
         let found = if rest.is_empty() {
             self.field(definitions, done).map(|entry| entry.node)
@@ -158,6 +164,7 @@ impl<'a> Evaluator<'a> {
             self.find_through(definitions, done, rest)
         };
         done.pop();
+        self.depth -= 1;
         found
     }
 

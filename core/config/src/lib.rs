@@ -7,6 +7,8 @@
 mod emqx;
 mod environment;
 mod evaluate;
+#[cfg(test)]
+mod hocon_cases;
 mod model;
 mod problem;
 mod reader;

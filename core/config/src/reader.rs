@@ -209,12 +209,13 @@ impl<'a> Reader<'a> {
         let all = section.known.iter().copied().chain(foreign.iter().map(|foreign| foreign.key));
         // A key of ours is the better guess; EMQX's others come second.
         let near = nearest(key, section.known.iter().copied()).or_else(|| nearest(key, all));
-        if self.sources.variable(item.key_at).is_none() {
+        let Some(variable) = self.sources.variable(item.key_at) else {
             let hint = near.map(|near| format!("did you mean `{near}`?"));
             self.problem(item.key_at, &item.path, "unknown key", hint.as_deref());
             return;
-        }
-        let hint = near.map(|near| format!("did you mean `{}`?", environment::variable(&section.inner(near))));
+        };
+        let depth = section.path.split('.').filter(|part| !part.is_empty()).count();
+        let hint = near.map(|near| format!("did you mean `{}`?", environment::with_part(variable, depth, near)));
         self.warn(item.key_at, &item.path, "there is no such key; the variable is ignored", hint.as_deref());
     }
 

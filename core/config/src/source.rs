@@ -1,11 +1,13 @@
 //! Texts, the places in them, and the step from text to syntax tree, behind limits.
 //!
-//! The grammar is read by the `hocon` library; its values are not used, because it has no bound on what a few lines
-//! of substitutions can grow to, and because its values have no places. The limits below hold before it sees a text.
+//! The grammar is read by the `hocon` library. Its values are not used: they have no places, it has no bound on what a
+//! few lines of substitutions grow to, and it drops definitions where substitutions find nothing or an object. The
+//! limits below hold before it sees a text.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use hocon::parser::{AstNode, parse_tokens};
+use hocon::parser::{AstField, AstNode, parse_tokens};
 use hocon::{Token, TokenKind, tokenize};
 
 use crate::problem::{Origin, Problem};
@@ -88,8 +90,18 @@ pub(crate) fn place(source: u32, line: usize, column: usize) -> Place {
     Place { source, line: small(line), column: small(column) }
 }
 
+/// Line and column of what follows a bracket, to those of the bracket: the library says of a list or an object where
+/// its inside begins, which may be lines below.
+pub(crate) type Brackets = HashMap<(usize, usize), (usize, usize)>;
+
+/// A text's outermost fields, and its brackets.
+pub(crate) struct Parsed {
+    pub(crate) fields: Vec<AstField>,
+    pub(crate) brackets: Brackets,
+}
+
 /// Text to syntax tree.
-pub(crate) fn parse(source: u32, text: &str) -> Result<AstNode, SyntaxError> {
+pub(crate) fn parse(source: u32, text: &str) -> Result<Parsed, SyntaxError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(SyntaxError {
             place: place(source, 1, 1),
@@ -101,14 +113,18 @@ pub(crate) fn parse(source: u32, text: &str) -> Result<AstNode, SyntaxError> {
     check_brackets(source, &tokens)?;
     check_keys(source, &tokens)?;
     let tree = parse_tokens(&tokens).map_err(|error| in_our_words(source, &error))?;
-    if let AstNode::Array { pos, .. } = &tree {
-        return Err(SyntaxError {
-            place: place(source, pos.line, pos.col),
-            text: "the file is a list, but must be an object".to_owned(),
-            hint: None,
-        });
-    }
-    Ok(tree)
+    let fields = match tree {
+        AstNode::Object { fields, .. } => fields,
+        AstNode::Array { pos, .. } => {
+            let text = "the file is a list, but must be an object".to_owned();
+            return Err(SyntaxError { place: place(source, pos.line, pos.col), text, hint: None });
+        }
+        _ => unreachable!("a text is an object or a list"),
+    };
+    let opens = |token: &Token| matches!(token.kind, TokenKind::LBrace | TokenKind::LBracket);
+    let pairs = tokens.windows(2).filter(|pair| opens(&pair[0]));
+    let brackets = pairs.map(|pair| ((pair[1].line, pair[1].col), (pair[0].line, pair[0].col))).collect();
+    Ok(Parsed { fields, brackets })
 }
 
 /// Brackets match, and not too many are open at once: the library's parser recurses.

@@ -10,12 +10,15 @@ use hocon::ScalarType;
 use hocon::parser::{AstField, AstNode, Pos};
 
 use crate::problem::Problem;
-use crate::source::{Place, Sources, SyntaxError, parse, place};
+use crate::source::{Brackets, Parsed, Place, Sources, SyntaxError, parse, place};
 
 /// Files within files.
 pub(crate) const MAX_INCLUDE_DEPTH: usize = 10;
 /// Included files altogether.
 pub(crate) const MAX_INCLUDES: usize = 100;
+
+/// Keys within keys, those of dotted keys and of the files around included: what reads the tree recurses.
+pub(crate) const MAX_PATH: usize = 96;
 
 /// How an included file is read.
 pub(crate) type Include<'a> = &'a mut dyn FnMut(&Path) -> std::io::Result<String>;
@@ -85,6 +88,7 @@ pub(crate) struct Builder<'a> {
 #[derive(Clone, Copy)]
 struct Spot<'s> {
     source: u32,
+    brackets: &'s Brackets,
     /// The keys around the file's `include`.
     mount: &'s [String],
     /// The keys around these fields, those of `mount` included. Items of lists have a key that nobody can write.
@@ -108,8 +112,10 @@ impl<'a> Builder<'a> {
 
     fn text(&mut self, source: u32, text: &str, mount: &[String], into: &mut Fields) {
         match parse(source, text) {
-            Ok(AstNode::Object { fields, .. }) => self.fields(Spot { source, mount, path: mount }, fields, into),
-            Ok(_) => unreachable!("`parse` gives objects alone"),
+            Ok(Parsed { fields, brackets }) => {
+                let spot = Spot { source, brackets: &brackets, mount, path: mount };
+                self.fields(spot, fields, into);
+            }
             Err(error) => self.syntax_error(error),
         }
     }
@@ -135,6 +141,11 @@ impl<'a> Builder<'a> {
         let Some((name, rest)) = key.split_first() else { return };
         let mut path = spot.path.to_vec();
         path.push(name.clone());
+        if path.len() > MAX_PATH {
+            let text = format!("keys stand in one another more than {MAX_PATH} deep");
+            self.problems.push(self.sources.problem(at, "", text, None));
+            return;
+        }
         let inner = Spot { path: &path, ..spot };
         if !rest.is_empty() {
             let fields = self.open_object(at, at, name, into);
@@ -146,7 +157,7 @@ impl<'a> Builder<'a> {
         }
         match value {
             AstNode::Object { fields, pos } if !append => {
-                let taken = self.open_object(at, self::at(spot, &pos), name, into);
+                let taken = self.open_object(at, bracket_at(spot, &pos), name, into);
                 let mut taken = std::mem::take(taken);
                 self.fields(inner, fields, &mut taken);
                 put_back(into, name, taken);
@@ -154,6 +165,10 @@ impl<'a> Builder<'a> {
             value => {
                 let mut value = self.value(inner, value);
                 if append {
+                    if let Some(items) = into.get_mut(name).and_then(|all| open_list(all)) {
+                        items.push(value);
+                        return;
+                    }
                     value = appended(&path, value);
                 }
                 let order = self.order();
@@ -197,12 +212,12 @@ impl<'a> Builder<'a> {
                 path.push(IN_LIST.to_owned());
                 let inner = Spot { path: &path, ..spot };
                 let items = items.into_iter().map(|item| self.value(inner, item)).collect();
-                Raw { at: at(spot, &pos), kind: RawKind::List(items) }
+                Raw { at: bracket_at(spot, &pos), kind: RawKind::List(items) }
             }
             AstNode::Object { fields, pos } => {
                 let mut into = Fields::new();
                 self.fields(spot, fields, &mut into);
-                Raw { at: at(spot, &pos), kind: RawKind::Object(into) }
+                Raw { at: bracket_at(spot, &pos), kind: RawKind::Object(into) }
             }
             AstNode::Concat { nodes, pos } => {
                 let parts = nodes.into_iter().map(|node| self.part(spot, node)).collect();
@@ -255,7 +270,7 @@ impl<'a> Builder<'a> {
         }
         let here = self.open.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         let path = match plain(&here.join(written)) {
-            Some(path) if path.starts_with(&self.root) && path != self.root => path,
+            Some(path) if is_below(&path, &self.root) => path,
             _ => return fail("it is not under the directory of the configuration file", None),
         };
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("properties")) {
@@ -282,11 +297,29 @@ fn at(spot: Spot<'_>, pos: &Pos) -> Place {
     place(spot.source, pos.line, pos.col)
 }
 
+/// The place of a list or an object.
+fn bracket_at(spot: Spot<'_>, pos: &Pos) -> Place {
+    let (line, column) = spot.brackets.get(&(pos.line, pos.col)).copied().unwrap_or((pos.line, pos.col));
+    place(spot.source, line, column)
+}
+
 fn put_back(into: &mut Fields, name: &str, taken: Fields) {
     if let Some(Definition { value: Raw { kind: RawKind::Object(fields), .. }, .. }) =
         into.get_mut(name).and_then(|definitions| definitions.last_mut())
     {
         *fields = taken;
+    }
+}
+
+/// The list that a further `+=` adds to: the last definition is a list, or ends with one that `+=` began.
+fn open_list(definitions: &mut [Definition]) -> Option<&mut Vec<Raw>> {
+    match &mut definitions.last_mut()?.value.kind {
+        RawKind::List(items) => Some(items),
+        RawKind::Joined(parts) => match parts.last_mut()? {
+            Part::Value(Raw { kind: RawKind::List(items), .. }) => Some(items),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -297,6 +330,12 @@ fn appended(path: &[String], value: Raw) -> Raw {
     let list = Raw { at, kind: RawKind::List(vec![value]) };
     let parts = vec![Part::Value(Raw { at, kind: RawKind::Reference(before) }), Part::Value(list)];
     Raw { at, kind: RawKind::Joined(parts) }
+}
+
+/// By its name alone: where links lead is for those to see who have a file system.
+fn is_below(path: &Path, root: &Path) -> bool {
+    let rest = path.strip_prefix(root).ok();
+    rest.and_then(|rest| rest.components().next()).is_some_and(|first| matches!(first, Component::Normal(_)))
 }
 
 /// The path without `.` and `..`; none where `..` climbs out of it.

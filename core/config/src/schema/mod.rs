@@ -40,8 +40,10 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
 fn node(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Node> {
     let mut section = reader.section(item)?;
     let mut node = Node::default();
-    if let Some(item) = section.take("name") {
-        node.name = reader.text(&item).unwrap_or_default();
+    if let Some(item) = section.take("name")
+        && let Some(name) = reader.text(&item)
+    {
+        node.name = name;
         let plain = |c: char| c.is_ascii_graphic();
         if node.name.is_empty() || node.name.len() > MAX_NODE_NAME || !node.name.chars().all(plain) {
             let text = format!("must be 1 to {MAX_NODE_NAME} letters, digits and signs without white space");

@@ -33,5 +33,5 @@ pub(crate) fn bad(text: &str) -> Vec<Problem> {
 
 /// As a person sees them.
 pub(crate) fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().fold(String::new(), |all, problem| all + &problem.to_string() + "\n")
 }

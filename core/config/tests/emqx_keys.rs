@@ -1,0 +1,136 @@
+//! Every key of EMQX's listeners that Postern does not act on: accepted where it says what Postern does anyway,
+//! refused in words of its own otherwise. No key is ignored in silence.
+
+mod support;
+
+use support::{lines, load_text};
+
+const NOT_YET: &str = "known in EMQX, not supported yet by this version of Postern";
+
+/// Key, a value that is accepted in silence, one that is accepted with a warning, one that is refused; "" for none.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+const LISTENER: &[Row] = &[
+    ("acceptors", "", "16", ""),
+    ("zone", "default", "", "edge"),
+    ("enable_authn", "true", "", "quick_deny_anonymous"),
+    ("allow_log_packet_data_from", "\"\"", "", "\"10.0.0.0/8\""),
+    ("access_rules", "[\"allow all\"]", "", "[\"deny 10.0.0.0/8\", \"allow all\"]"),
+    ("proxy_protocol", "false", "", "true"),
+    ("proxy_protocol_timeout", "", "3s", ""),
+    ("parse_unit", "", "frame", ""),
+    ("tcp_backend", "", "socket", ""),
+    ("max_conn_rate", "infinity", "", "\"1000/s\""),
+    ("max_conn_burst", "infinity", "", "\"1000/s\""),
+    ("messages_rate", "infinity", "", "\"1000/s\""),
+    ("messages_burst", "infinity", "", "\"1000/s\""),
+    ("bytes_rate", "infinity", "", "\"1MB/s\""),
+    ("bytes_burst", "infinity", "", "\"1MB/s\""),
+    ("delivery_messages_rate", "infinity", "", "\"1/s\""),
+    ("delivery_messages_burst", "infinity", "", "\"1/s\""),
+    ("delivery_bytes_rate", "infinity", "", "\"1KB/s\""),
+    ("delivery_bytes_burst", "infinity", "", "\"1KB/s\""),
+    ("subscribes_rate", "infinity", "", "\"1/s\""),
+    ("subscribes_burst", "infinity", "", "\"1/s\""),
+    ("websocket", "", "", "{ mqtt_path = \"/mqtt\" }"),
+    ("tcp_options.active_n", "", "10", ""),
+    ("tcp_options.backlog", "", "1024", ""),
+    ("tcp_options.send_timeout", "", "15s", ""),
+    ("tcp_options.send_timeout_close", "true", "", "false"),
+    ("tcp_options.recbuf", "", "2KB", ""),
+    ("tcp_options.sndbuf", "", "2KB", ""),
+    ("tcp_options.buffer", "", "4KB", ""),
+    ("tcp_options.high_watermark", "", "1MB", ""),
+    ("tcp_options.nodelay", "true", "", "false"),
+    ("tcp_options.nolinger", "false", "", "true"),
+    ("tcp_options.reuseaddr", "true", "", "false"),
+    ("tcp_options.keepalive", "none", "", "\"240,30,5\""),
+];
+
+const SSL_OPTIONS: &[Row] = &[
+    ("cacerts", "false", "", "true"),
+    ("depth", "10", "", "1"),
+    ("ciphers", "[]", "", "\"TLS_AES_256_GCM_SHA384\""),
+    ("honor_cipher_order", "true", "", "false"),
+    ("client_renegotiation", "false", "", "true"),
+    ("secure_renegotiate", "true", "", "false"),
+    ("reuse_sessions", "false", "", "true"),
+    ("session_tickets", "disabled", "", "stateless"),
+    ("hibernate_after", "", "5s", ""),
+    ("gc_after_handshake", "false", "", "true"),
+    ("dhfile", "", "", "\"dh.pem\""),
+    ("user_lookup_fun", "", "", "\"emqx_tls_psk:lookup\""),
+    ("log_level", "", "notice", ""),
+    ("partial_chain", "false", "", "two_cacerts_from_cacertfile"),
+    ("verify_peer_ext_key_usage", "", "", "\"clientAuth\""),
+    ("enable_crl_check", "false", "", "true"),
+    ("ocsp.enable_ocsp_stapling", "false", "", "true"),
+    ("ocsp.responder_url", "", "\"http://ocsp.example\"", ""),
+    ("ocsp.issuer_pem", "", "i.pem", ""),
+    ("ocsp.refresh_interval", "", "5m", ""),
+    ("ocsp.refresh_http_timeout", "", "15s", ""),
+];
+
+#[track_caller]
+fn check(rows: &[Row], text: impl Fn(&str, &str) -> String) {
+    for (key, silent, warned, refused) in rows {
+        let last = key.rsplit_once('.').map_or(*key, |(_, last)| last);
+        if !silent.is_empty() {
+            let loaded = load_text(&text(key, silent)).unwrap_or_else(|p| panic!("{key}: {}", lines(&p)));
+            assert!(!lines(&loaded.warnings).contains(last), "{key}: {}", lines(&loaded.warnings));
+        }
+        if !warned.is_empty() {
+            let loaded = load_text(&text(key, warned)).unwrap_or_else(|p| panic!("{key}: {}", lines(&p)));
+            assert!(lines(&loaded.warnings).contains(&format!("{key}: accepted, but without effect: ")), "{key}");
+        }
+        if !refused.is_empty() {
+            let said = lines(&load_text(&text(key, refused)).expect_err(key));
+            assert!(said.contains(&format!("{key}: {NOT_YET}; remove it")), "{key}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_listeners() {
+    check(LISTENER, |key, value| format!("listeners.tcp.a {{ bind = 1, {key} = {value} }}"));
+    check(LISTENER, |key, value| {
+        format!("listeners.ssl.a {{ bind = 1, ssl_options.managed_certs {{ bundle_name = x }}, {key} = {value} }}")
+    });
+}
+
+#[test]
+fn keys_of_ssl_options() {
+    check(SSL_OPTIONS, |key, value| {
+        format!("listeners.ssl.a {{ bind = 1, ssl_options {{ certfile = a, keyfile = b, {key} = {value} }} }}")
+    });
+}
+
+#[test]
+fn keys_that_postern_acts_on_are_accepted() {
+    let text = "listeners.ssl.a { enabled = true, bind = 8883, max_connections = infinity, mountpoint = \"\", authentication = []\n\
+                ssl_options { cacertfile = ca, certfile = a, keyfile = b, password = c, verify = verify_peer, \
+                fail_if_no_peer_cert = true, versions = [tlsv1.3], handshake_timeout = 15s } }\n\
+                mqtt { peer_cert_as_username = cn, retain_available = true }\nnode { cookie = x, role = core }";
+    let loaded = load_text(text).unwrap_or_else(|p| panic!("{}", lines(&p)));
+    assert_eq!(loaded.warnings.len(), 1, "the Erlang cookie:\n{}", lines(&loaded.warnings));
+}
+
+#[test]
+fn other_sections_of_emqx_are_refused_by_name() {
+    for key in
+        ["dashboard", "authorization", "cluster", "retainer", "rule_engine", "zones", "psk_authentication", "crl_cache"]
+    {
+        let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key} {{ a = 1 }}")).expect_err(key));
+        assert_eq!(said, format!("etc/postern.conf:2:1: {key}: {NOT_YET}; remove it\n"));
+    }
+    for key in [
+        "mqtt.max_topic_levels = 128",
+        "mqtt.retain_available = false",
+        "log.console { enable = true }",
+        "node.db_backend = x",
+    ] {
+        let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key}")).expect_err(key));
+        assert!(said.contains(NOT_YET), "{said}");
+    }
+}
