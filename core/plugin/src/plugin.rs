@@ -1,0 +1,223 @@
+//! A plugin of one listener, ready to be asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use postern_identity::{
+    CertificateChoice, CertificateQuestion, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, PluginName,
+};
+
+use crate::decisions::{Boarding, Decisions, Verdict};
+use crate::failure::Failure;
+use crate::pool::Pool;
+use crate::questions::Ask;
+use crate::shape::{Hook, Shape};
+
+/// What the configuration says of one plugin.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// The component.
+    pub path: PathBuf,
+    /// Its `config` section as JSON; `{}` where there is none.
+    pub config_json: String,
+    /// Time for one answer; 50 ms where none is given. A fifth of it, and at least 10 ms, may be spent
+    /// on computing.
+    pub timeout: Option<Duration>,
+    /// Memory of one instance; 16 MiB where none is given.
+    pub memory_bytes: Option<u64>,
+    /// What holds when it fails.
+    pub on_error: OnError,
+    /// Whether an instance serves more than one call.
+    pub isolation: Isolation,
+    /// Whether its answers may be used again as far as it allows.
+    pub cache: bool,
+}
+
+/// What holds when a plugin fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The connection ends.
+    Deny,
+    /// Where the certificate was asked for, the listener's default bundle answers, if it is global or of
+    /// the connection's namespace. For the other questions the connection ends.
+    DefaultBundle,
+}
+
+/// Whether an instance serves more than one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// It does: fast, and the plugin may remember what it saw.
+    Warm,
+    /// It does not: nothing is left of a call when the next one comes.
+    PerCall,
+}
+
+/// Who a plugin says it is. Escaped and cut, for logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// A short name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// One sentence.
+    pub description: String,
+}
+
+/// Numbers of one plugin since its load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PluginStats {
+    /// Questions that went to a guest.
+    pub calls: u64,
+    /// Of those, without a usable answer.
+    pub failures: u64,
+    /// Questions that a kept answer served.
+    pub cache_hits: u64,
+    /// Decisions kept now.
+    pub kept_decisions: usize,
+    /// Refusals kept now.
+    pub kept_refusals: usize,
+    /// Instances started.
+    pub instances_started: u64,
+    /// Instances thrown away: after a trap, a deadline or a dropped call, when worn out, and after each
+    /// call with [`Isolation::PerCall`].
+    pub instances_discarded: u64,
+    /// Instances that wait for a question now.
+    pub instances_idle: usize,
+    /// Log lines that were not written because there were too many.
+    pub log_lines_dropped: u64,
+}
+
+/// A loaded plugin. Cheap to clone; all clones are the same plugin.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+struct Inner {
+    name: PluginName,
+    shape: Shape,
+    about: About,
+    on_error: OnError,
+    cache: bool,
+    pool: Pool,
+    namespaces: Decisions<NamespaceOutcome>,
+    certificates: Decisions<CertificateChoice>,
+    identities: Decisions<Identity>,
+    hits: AtomicU64,
+}
+
+impl Plugin {
+    pub(crate) fn new(name: PluginName, shape: Shape, about: About, spec: &PluginSpec, pool: Pool) -> Self {
+        Self(Arc::new(Inner {
+            name,
+            shape,
+            about,
+            on_error: spec.on_error,
+            cache: spec.cache,
+            pool,
+            namespaces: Decisions::new(),
+            certificates: Decisions::new(),
+            identities: Decisions::new(),
+            hits: AtomicU64::new(0),
+        }))
+    }
+
+    /// The name in logs and refusals.
+    pub fn name(&self) -> &PluginName {
+        &self.0.name
+    }
+
+    /// The questions it answers.
+    pub fn hooks(&self) -> &[Hook] {
+        &self.0.shape.hooks
+    }
+
+    /// Who it says it is.
+    pub fn describe(&self) -> &About {
+        &self.0.about
+    }
+
+    /// Its numbers.
+    pub fn stats(&self) -> PluginStats {
+        let Inner { pool, namespaces, certificates, identities, hits, .. } = &*self.0;
+        let sizes = [namespaces.sizes(), certificates.sizes(), identities.sizes()];
+        PluginStats {
+            calls: pool.counts.calls.load(Relaxed),
+            failures: pool.counts.failures.load(Relaxed),
+            cache_hits: hits.load(Relaxed),
+            kept_decisions: sizes.iter().map(|(decisions, _)| decisions).sum(),
+            kept_refusals: sizes.iter().map(|(_, refusals)| refusals).sum(),
+            instances_started: pool.counts.started.load(Relaxed),
+            instances_discarded: pool.counts.discarded.load(Relaxed),
+            instances_idle: pool.idle(),
+            log_lines_dropped: pool.log_lines_dropped(),
+        }
+    }
+
+    pub(crate) fn on_error(&self) -> OnError {
+        self.0.on_error
+    }
+
+    pub(crate) async fn namespace(
+        &self,
+        question: NamespaceQuestion<'_>,
+    ) -> Result<Verdict<NamespaceOutcome>, Failure> {
+        self.decide(&self.0.namespaces, &question).await
+    }
+
+    pub(crate) async fn certificate(
+        &self,
+        question: CertificateQuestion<'_>,
+    ) -> Result<Verdict<CertificateChoice>, Failure> {
+        self.decide(&self.0.certificates, &question).await
+    }
+
+    pub(crate) async fn identity(&self, question: IdentityQuestion<'_>) -> Result<Verdict<Identity>, Failure> {
+        self.decide(&self.0.identities, &question).await
+    }
+
+    /// From what was kept, or from the guest.
+    async fn decide<A: Ask>(&self, kept: &Decisions<A::Answer>, ask: &A) -> Result<Verdict<A::Answer>, Failure> {
+        if !self.0.cache {
+            return Ok(self.0.pool.ask(ask).await?.verdict);
+        }
+        let inputs = ask.inputs();
+        if let Some(verdict) = self.find(kept, &inputs) {
+            return Ok(verdict);
+        }
+        let flight = match kept.board(&inputs) {
+            Boarding::Ask(flight) => flight,
+            Boarding::Wait(gate) => {
+                // The one that asks is bounded by the plugin's time, so this is too. Closed is the signal;
+                // there are no permits.
+                let _ = gate.acquire().await;
+                if let Some(verdict) = self.find(kept, &inputs) {
+                    return Ok(verdict);
+                }
+                None
+            }
+        };
+        // Between the look above and the flight, another one may have landed.
+        if flight.is_some()
+            && let Some(verdict) = self.find(kept, &inputs)
+        {
+            return Ok(verdict);
+        }
+        let fresh = self.0.pool.ask(ask).await?;
+        kept.keep(&inputs, &fresh, Instant::now());
+        drop(flight);
+        Ok(fresh.verdict)
+    }
+
+    fn find<T: Clone>(&self, kept: &Decisions<T>, inputs: &crate::decisions::Inputs<'_>) -> Option<Verdict<T>> {
+        let verdict = kept.find(inputs, Instant::now())?;
+        self.0.hits.fetch_add(1, Relaxed);
+        Some(verdict)
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.0.name).field("hooks", &self.0.shape.hooks).finish_non_exhaustive()
+    }
+}
