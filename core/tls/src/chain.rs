@@ -31,8 +31,9 @@ use crate::configs::provider;
 
 /// Most certificates between leaf and anchor: webpki's own bound.
 pub const MAX_INTERMEDIATES: usize = 6;
-/// Most certificates that a client may present. An honest one sends its leaf and one or two issuers.
-pub const MAX_PRESENTED: usize = 16;
+/// Most certificates that a client may present: a leaf, as many issuers as webpki follows, and the root that
+/// some clients send along.
+pub const MAX_PRESENTED: usize = MAX_INTERMEDIATES + 2;
 
 /// Why there is no path. All of them refuse the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::bundle::Bundle;
 use crate::policy::{ClientAuth, TlsPolicy, Versions};
+use crate::verifier::BoundedVerifier;
 
 /// Why a bundle cannot answer under these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,8 +144,9 @@ impl ServerConfigs {
         let trust = bundle.trust().ok_or_else(|| ConfigError::NoClientCa { bundle: bundle.name().clone() })?;
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(&self.provider));
         let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
-        builder
-            .build()
-            .map_err(|error| ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() })
+        match builder.build() {
+            Ok(verifier) => Ok(Arc::new(BoundedVerifier(verifier))),
+            Err(error) => Err(ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() }),
+        }
     }
 }

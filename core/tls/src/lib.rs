@@ -20,6 +20,7 @@ mod key;
 pub mod keyring;
 mod pem;
 pub mod policy;
+mod verifier;
 
 pub use alert::{alert_for, explain, plaintext_alert};
 pub use bundle::{Bundle, BundleError, BundleFault, BundlePart, BundleWarning, PemSet};
@@ -27,4 +28,5 @@ pub use chain::{ChainError, verified_chain};
 pub use configs::{ConfigError, ServerConfigs, check_client_auth};
 pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
+pub use pem::PemFault;
 pub use policy::{ClientAuth, TlsPolicy, Versions};

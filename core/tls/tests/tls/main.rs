@@ -1,0 +1,10 @@
+//! Bundles, keyrings, handshakes in memory, and the paths that they proved. Ids in names: the project's
+//! list of hostile cases.
+
+mod bundle;
+mod chain;
+mod handshake;
+mod hello;
+mod keyring;
+mod pki;
+mod wire;
