@@ -280,11 +280,10 @@ fn is_of_server(packet: &Packet) -> bool {
 /// Writes the packet, explaining less and less until it fits.
 fn write(style: Style, packet_bytes: usize, packet: &Packet, output: &mut BytesMut) -> Sent {
     let sent = encode_within(style, packet_bytes, packet, output);
-    if sent != Sent::TooLarge || matches!(packet, Packet::Publish(_)) {
+    if sent != Sent::TooLarge || style.keep == Keep::NEITHER || matches!(packet, Packet::Publish(_)) {
         return sent;
     }
     for keep in [Keep::REASON_STRING, Keep::NEITHER] {
-        let keep = if style.keep == Keep::NEITHER { Keep::NEITHER } else { keep };
         let sent = encode_within(Style { keep, ..style }, packet_bytes, packet, output);
         if sent != Sent::TooLarge {
             return sent;
