@@ -21,6 +21,9 @@ fn ssl(options: &str) -> String {
     format!("listeners.ssl.a {{ bind = 8883, ssl_options {{ {options} }} }}")
 }
 
+/// The least that a TLS listener needs.
+const BUNDLE: &str = "ssl_options.managed_certs { bundle_name = x }";
+
 #[track_caller]
 fn refused(text: &str, expect: &str) {
     let said = lines(&bad(text));
@@ -194,7 +197,10 @@ fn namespaces_are_those_named_and_those_of_the_bundles() {
     let config = good(text).config;
     let names: Vec<&str> = config.listeners[0].namespaces.iter().map(AsRef::as_ref).collect();
     assert_eq!(names, ["acme", "globex", "initech"]);
-    refused("listeners.tcp.a { bind = 1, namespaces = [\"a/b\"] }", "namespaces[0]: `a/b` is no namespace");
+    refused(
+        &format!("listeners.ssl.a {{ bind = 1, namespaces = [\"a/b\"], {BUNDLE} }}"),
+        "namespaces[0]: `a/b` is no namespace",
+    );
 }
 
 #[test]
@@ -268,7 +274,9 @@ fn connection_limits_are_numbers_or_infinity() {
 
 #[test]
 fn plugins_are_paths_or_objects() {
-    let of = |entry: &str| format!("listeners.tcp.a {{ bind = 1, plugins = [{entry}] }}");
+    let of = |entry: &str| {
+        format!("listeners.ssl.a {{ bind = 1, ssl_options.managed_certs {{ bundle_name = x }}, plugins = [{entry}] }}")
+    };
     let entry = |text: &str| good(&of(text)).config.listeners[0].plugins.as_ref().unwrap()[0].value.clone();
     let plain = entry("p.wasm");
     assert_eq!((plain.on_error, plain.isolation, plain.cache), (OnError::Deny, Isolation::Warm, true));
@@ -290,24 +298,41 @@ fn plugins_are_paths_or_objects() {
     ] {
         refused(&of(text), expect);
     }
-    assert_eq!(good("listeners.tcp.a { bind = 1, plugins = [] }").config.listeners[0].plugins, Some(vec![]));
+    assert_eq!(good(&of("")).config.listeners[0].plugins, Some(vec![]));
     refused(&of(&"p,".repeat(17)), "17 plugins, at most 16 are run");
 }
 
 #[test]
 fn names_from_certificates_are_set_for_all_or_for_one_listener() {
-    let text = "mqtt { peer_cert_as_username = cn, peer_cert_as_clientid = md5 }\n\
-                listeners.tcp.a { bind = 1, peer_cert_as_username = dn, peer_cert_as_clientid = disabled }\nlisteners.tcp.b.bind = 2";
-    let config = good(text).config;
+    let text = format!(
+        "mqtt {{ peer_cert_as_username = cn, peer_cert_as_clientid = md5 }}\n\
+         listeners.ssl.a {{ bind = 1, peer_cert_as_username = dn, peer_cert_as_clientid = disabled, {BUNDLE} }}\n\
+         listeners.ssl.b {{ bind = 2, {BUNDLE} }}"
+    );
+    let config = good(&text).config;
     let of = |i: usize| (config.listeners[i].peer_cert_as_username, config.listeners[i].peer_cert_as_clientid);
     assert_eq!((of(0), of(1)), ((PeerCert::Dn, PeerCert::Disabled), (PeerCert::Cn, PeerCert::Md5)));
     for word in ["crt", "pem"] {
         refused(&format!("mqtt.peer_cert_as_username = {word}"), "a whole certificate is longer than a name may be");
     }
     warned(
-        "listeners.tcp.a { bind = 1, plugins = [p], peer_cert_as_username = cn }",
-        "listeners.tcp.a.peer_cert_as_username: has no effect beside `plugins`",
+        &format!("listeners.ssl.a {{ bind = 1, plugins = [p], peer_cert_as_username = cn, {BUNDLE} }}"),
+        "listeners.ssl.a.peer_cert_as_username: has no effect beside `plugins`",
     );
+}
+
+#[test]
+fn a_tcp_listener_has_nothing_that_goes_by_a_handshake() {
+    for key in ["plugins = [p]", "namespaces = [acme]", "peer_cert_as_username = cn", "peer_cert_as_clientid = cn"] {
+        refused(
+            &format!("listeners.tcp.a {{ bind = 1, {key} }}"),
+            &format!(
+                "listeners.tcp.a.{}: a `tcp` listener has no TLS handshake",
+                key.split(' ').next().unwrap_or_default()
+            ),
+        );
+        good(&format!("listeners.ssl.a {{ bind = 1, {key}, {BUNDLE} }}"));
+    }
 }
 
 #[test]

@@ -185,6 +185,8 @@ fn secrets_are_in_no_message_and_no_debug_text() {
     let problems = bad(text);
     assert_eq!(problems.len(), 3, "{}", lines(&problems));
     assert!(!lines(&problems).contains("s3cret"));
-    let plugin = good("listeners.tcp.a { bind = 1, plugins = [{ path = x, config { token = s3cret } }] }");
+    let plugin = good(
+        "listeners.ssl.a { bind = 1, ssl_options.managed_certs { bundle_name = x }, plugins = [{ path = x, config { token = s3cret } }] }",
+    );
     assert!(!format!("{:?}", plugin.config).contains("s3cret"));
 }

@@ -68,15 +68,16 @@ fn rendered(w: &Written, style: u8) -> String {
         format!("bind = {}", w.bind),
         format!("enable = {}", w.enable),
         format!("max_connections = {}", w.max_connections.map_or("infinity".to_owned(), |n| n.to_string())),
+        "ssl_options.managed_certs { bundle_name = x }".to_owned(),
         format!("mountpoint = {}", quoted(&w.mountpoint)),
         format!("namespaces = {}", serde_json::Value::from(w.namespaces.clone())),
         format!("plugins = [{{ path = p, timeout = {}ms, config = {} }}]", w.timeout_ms, w.config),
     ];
-    let prefix = format!("listeners.tcp.{}", quoted(&w.name));
+    let prefix = format!("listeners.ssl.{}", quoted(&w.name));
     match style % 3 {
         0 => format!("{prefix} {{ {} }}", fields.join(", ")),
         1 => fields.iter().map(|field| format!("{prefix}.{field} # note\n")).collect::<Vec<_>>().concat(),
-        _ => format!("listeners {{\n  tcp {{\n {} : {{\n{}\n}}\n}}\n}}\n", quoted(&w.name), fields.join("\r\n")),
+        _ => format!("listeners {{\n  ssl {{\n {} : {{\n{}\n}}\n}}\n}}\n", quoted(&w.name), fields.join("\r\n")),
     }
 }
 

@@ -80,7 +80,9 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
     let per_address = per_address.and_then(|item| reader.integer(&item, 1, 1_000_000));
     let plugins = section.take("plugins").and_then(|item| super::plugin::list(reader, &item));
     let peer_certs = ["peer_cert_as_username", "peer_cert_as_clientid"].map(|key| section.take(key));
-    if plugins.is_some() {
+    if kind == ListenerKind::Tcp {
+        without_handshake(reader, &section);
+    } else if plugins.is_some() {
         overruled(reader, &peer_certs);
     }
     let [username, clientid] = peer_certs.map(|item| super::peer_cert(reader, item));
@@ -148,6 +150,15 @@ fn tls(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -
             None
         }
         (ListenerKind::Tcp, None) => None,
+    }
+}
+
+/// What decides during a handshake has nothing to decide on where there is none. In silence it would seem to guard.
+fn without_handshake(reader: &mut Reader<'_>, section: &Section<'_>) {
+    const KEYS: [&str; 4] = ["plugins", "namespaces", "peer_cert_as_username", "peer_cert_as_clientid"];
+    for (_, item) in section.all().filter(|(key, _)| KEYS.contains(key)) {
+        let text = "a `tcp` listener has no TLS handshake, and so nothing that this could go by";
+        reader.problem(item.key_at, &item.path, text, Some("remove it, or make it `listeners.ssl.…`"));
     }
 }
 
