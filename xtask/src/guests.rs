@@ -48,8 +48,7 @@ pub(crate) fn build(workspace: &Path, out: &Path) -> Result<Vec<Component>, Fail
     }
     fs::create_dir_all(out)
         .map_err(|error| Failure::new(format!("cannot make {}", repository::shown(out))).because(error))?;
-    let components: Vec<Component> =
-        modules.iter().map(|module| install(module, out)).collect::<Result<_, _>>()?;
+    let components: Vec<Component> = modules.iter().map(|module| install(module, out)).collect::<Result<_, _>>()?;
     let changed = components.iter().filter(|component| component.rewritten).count();
     step.done(&format!("{} plugins, {changed} changed", components.len()));
     Ok(components)

@@ -1,10 +1,13 @@
 //! The tasks of this repository, one file per command: `cargo xtask help`.
 
 mod build_plugins;
+mod debian;
 mod failure;
 mod guests;
 mod progress;
+mod quickstart;
 mod repository;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -25,6 +28,10 @@ struct Arguments {
 enum Task {
     /// Build the guests under `plugins/` into components: target/plugins/NAME.wasm.
     BuildPlugins(build_plugins::Arguments),
+    /// Build everything, then show what the gate does through real sockets, and leave the broker running.
+    Quickstart(quickstart::Arguments),
+    /// Run every check and test there is, and install what they need.
+    Test,
     /// Check the rules of ARCHITECTURE.md that the compiler does not.
     Tidy,
 }
@@ -33,6 +40,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome: Result<(), Failure> = match arguments.task {
         Task::BuildPlugins(arguments) => build_plugins::run(&arguments),
+        Task::Quickstart(arguments) => quickstart::run(&arguments),
+        Task::Test => test::run(),
         Task::Tidy => tidy::run(),
     };
     match outcome {

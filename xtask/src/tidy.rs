@@ -144,7 +144,10 @@ fn check_shape(file: &Path, text: &str, faults: &mut Vec<Fault>) {
 
 /// Nothing in the contract with plugins names a key, a password or a path.
 fn check_wit(faults: &mut Vec<Fault>) -> Result<(), Failure> {
-    for file in entries(&repository::root().join("wit"))?.into_iter().filter(|file| file.extension().is_some_and(|e| e == "wit")) {
+    for file in entries(&repository::root().join("wit"))?
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "wit"))
+    {
         let text = read(&file)?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
             for word in line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
@@ -179,5 +182,6 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| Failure::new(format!("{} cannot be read", repository::shown(file))).because(error))
+    fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("{} cannot be read", repository::shown(file))).because(error))
 }

@@ -47,7 +47,9 @@ pub(super) fn build(toolchain: &Toolchain, workspace: &Path, step: &Step) -> Res
 /// Package id to crate name, for the members with a `cdylib` target.
 fn guests(toolchain: &Toolchain, workspace: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let mut command = toolchain.cargo();
-    command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(workspace.join("Cargo.toml"));
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(workspace.join("Cargo.toml"));
     let failed = |seen: String| {
         Failure::new(format!("cargo does not understand {}", repository::shown(workspace))).because(seen)
     };
@@ -74,8 +76,13 @@ fn module(message: &Value, guests: &BTreeMap<String, String>) -> Option<Module> 
         return None;
     }
     let name = guests.get(message["package_id"].as_str()?)?.clone();
-    let file = message["filenames"].as_array()?.iter().filter_map(Value::as_str).find(|f| f.ends_with(".wasm"))?;
-    Some(Module { name, path: PathBuf::from(file) })
+    let file = message["filenames"]
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .map(PathBuf::from)
+        .find(|f| f.extension().is_some_and(|end| end == "wasm"))?;
+    Some(Module { name, path: file })
 }
 
 /// Runs cargo and gives its standard output; its progress goes to the step, warnings stay on the screen.

@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::debian;
 use crate::failure::Failure;
 use crate::progress::Step;
+use crate::repository;
 
 /// What guests are compiled for: no operating system, so nothing of one can be imported by accident.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
@@ -31,12 +33,28 @@ impl Toolchain {
     /// A cargo command. Flags for the host's own code (`RUSTFLAGS`) are not passed on to the guests'.
     pub(super) fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
-        for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
+        for variable in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
             command.env_remove(variable);
         }
+        command.env("CARGO_ENCODED_RUSTFLAGS", portable_paths());
         command.envs(self.environment.iter().cloned());
         command
     }
+}
+
+/// Panic messages carry source paths: these flags keep the builder's home out of the component, and its bytes the
+/// same wherever it is built. Separated as cargo wants it, by the unit separator.
+fn portable_paths() -> OsString {
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    let mut flags = OsString::from("--remap-path-prefix=");
+    flags.push(repository::root());
+    flags.push("=postern");
+    if let Some(cargo_home) = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home) {
+        flags.push("\u{1f}--remap-path-prefix=");
+        flags.push(cargo_home);
+        flags.push("=cargo");
+    }
+    flags
 }
 
 /// Why a rung of the ladder does not hold.
@@ -98,7 +116,7 @@ fn by_rustup() -> Result<Toolchain, Missing> {
 fn by_debian() -> Result<Toolchain, Missing> {
     let debian_rustc = Path::new("/usr/bin/rustc");
     if !debian_packages_installed() {
-        install_debian_packages()?;
+        debian::install(&DEBIAN_PACKAGES).map_err(|failure| failure.to_string())?;
     }
     let sysroot = printed(Command::new(debian_rustc).args(["--print", "sysroot"]))?;
     if !Path::new(&sysroot).join("lib/rustlib/src/rust/library/std").exists() {
@@ -125,31 +143,6 @@ fn debian_packages_installed() -> bool {
     })
 }
 
-fn install_debian_packages() -> Result<(), Missing> {
-    if run(Command::new("apt-get").arg("--version")).is_err() {
-        return Err("apt-get is not installed, so there are no Debian packages to fall back on".to_owned());
-    }
-    let packages = DEBIAN_PACKAGES.join(" ");
-    let step = Step::start(format!("apt-get install {packages}"));
-    let mut last = String::new();
-    // Root needs no sudo; anyone else gets no question for a password out of a build tool.
-    for prefix in [&[][..], &["sudo", "-n"][..]] {
-        let apt_get = |arguments: &[&str]| {
-            let words: Vec<&str> = prefix.iter().copied().chain(["apt-get"]).chain(arguments.iter().copied()).collect();
-            run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        let install = [&["install", "--yes", "--no-install-recommends"][..], &DEBIAN_PACKAGES[..]].concat();
-        match apt_get(&["update"]).and_then(|()| apt_get(&install)) {
-            Ok(()) => {
-                step.done("installed");
-                return Ok(());
-            }
-            Err(seen) => last = seen,
-        }
-    }
-    Err(format!("apt-get install {packages}: {last}"))
-}
-
 /// The linker that comes with rustup's toolchain, or one that is on the path.
 fn wasm_linker() -> Result<PathBuf, Missing> {
     let bundled = || -> Option<PathBuf> {
@@ -164,7 +157,9 @@ fn wasm_linker() -> Result<PathBuf, Missing> {
     };
     bundled()
         .or_else(|| ["rust-lld", "wasm-ld", "wasm-ld-19", "wasm-ld-16", "wasm-ld-14"].into_iter().find_map(on_path))
-        .ok_or_else(|| "there is no linker for WebAssembly (rust-lld or wasm-ld; Debian: apt-get install lld)".to_owned())
+        .ok_or_else(|| {
+            "there is no linker for WebAssembly (rust-lld or wasm-ld; Debian: apt-get install lld)".to_owned()
+        })
 }
 
 fn rustc() -> OsString {
@@ -212,6 +207,6 @@ mod tests {
     fn a_tool_that_fails_is_quoted_by_its_last_line() {
         let reason = run(Command::new("sh").args(["-c", "echo one >&2; echo two >&2; exit 3"])).unwrap_err();
         assert_eq!(reason, "sh: two");
-        assert!(run(Command::new("/nonexistent/tool")).unwrap_err().starts_with("/nonexistent/tool: "));
+        assert!(run(&mut Command::new("/nonexistent/tool")).unwrap_err().starts_with("/nonexistent/tool: "));
     }
 }
