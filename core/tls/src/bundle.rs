@@ -310,11 +310,11 @@ impl Bundle {
         };
         let mut warnings = Vec::new();
         let chain = certificates(set.chain, Self::MAX_CHAIN).map_err(fail(BundlePart::Chain))?;
-        let key = key::read(set.key, set.password).map_err(fail(BundlePart::Key))?;
         let facts = read_facts(&chain).map_err(fail(BundlePart::Chain))?;
+        let key_type = key_type(&chain[0]).map_err(fail(BundlePart::Chain))?;
+        let key = key::read(set.key, set.password).map_err(fail(BundlePart::Key))?;
         check_owner(&facts, &chain, &*key).map_err(|(part, fault)| fail(part)(fault))?;
         check_chain(&chain, &facts, &mut warnings).map_err(fail(BundlePart::Chain))?;
-        let key_type = key_type(&chain[0]).map_err(fail(BundlePart::Chain))?;
         let trust =
             set.ca.map(|file| read_trust(file, now_unix_s, &mut warnings)).transpose().map_err(fail(BundlePart::Ca))?;
         for facts in &facts {

@@ -1,9 +1,10 @@
 //! Bounds the work of verifying a client's certificates.
 //!
-//! webpki stops a search for paths after 200,000 steps, and each step reads every presented certificate: a
-//! mesh of small certificates that name each other, as many as fit into the 64 KiB that rustls takes, would
-//! cost seconds of CPU before the first signature is checked, and to anyone who can connect. With few
-//! certificates there are few orders to put them in.
+//! webpki's search for a path tries every order that names allow and gives up after 200,000 steps, each of
+//! which reads every presented certificate again. Fifty small certificates, in five layers of ten of one name
+//! that lead nowhere, keep a core busy for seconds before the first signature is checked (measured with
+//! rustls-webpki 0.103.17), and anyone who can connect may send them. rustls takes up to 64 KiB of
+//! certificates and has no setting for their number. With few of them there are few orders to try.
 
 use std::sync::Arc;
 

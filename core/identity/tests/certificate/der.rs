@@ -3,12 +3,12 @@
 
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
-    let len = content.len();
+    let len = u32::try_from(content.len()).expect("short").to_be_bytes();
     match len {
-        0..=0x7F => out.push(len as u8),
-        0x80..=0xFF => out.extend([0x81, len as u8]),
-        0x100..=0xFFFF => out.extend([0x82, (len >> 8) as u8, len as u8]),
-        _ => out.extend([0x83, (len >> 16) as u8, (len >> 8) as u8, len as u8]),
+        [0, 0, 0, short @ ..=0x7F] => out.push(short),
+        [0, 0, 0, low] => out.extend([0x81, low]),
+        [0, 0, high, low] => out.extend([0x82, high, low]),
+        [_, top, high, low] => out.extend([0x83, top, high, low]),
     }
     out.extend_from_slice(content);
     out
@@ -48,7 +48,7 @@ pub(crate) fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
     sequence(&[tlv(6, oid), tlv(4, value)])
 }
 
-/// The SubjectAltName extension with these `GeneralName`s.
+/// The `SubjectAltName` extension with these `GeneralName`s.
 pub(crate) fn sans(names: &[Vec<u8>]) -> Vec<u8> {
     extension(&[0x55, 0x1D, 17], &sequence(names))
 }

@@ -28,7 +28,7 @@ fn path(pair: &Pair, issuers: &[&Der], bundle: &Bundle) -> Result<Vec<Arc<CertFa
 fn assert_path(pair: &Pair, issuers: &[&Der], bundle: &Bundle, wanted: &[&Der]) {
     let found = path(pair, issuers, bundle).expect("a path");
     let ders: Vec<&[u8]> = found.iter().map(|facts| facts.der.as_slice()).collect();
-    let wanted: Vec<&[u8]> = wanted.iter().map(|der| der.as_ref()).collect();
+    let wanted: Vec<&[u8]> = wanted.iter().map(std::convert::AsRef::as_ref).collect();
     assert!(ders == wanted, "found {:?}", found.iter().map(|facts| &facts.subject_dn).collect::<Vec<_>>());
     assert!(bundle.client_cas().iter().any(|anchor| Arc::ptr_eq(anchor, found.last().unwrap())));
 }
@@ -170,8 +170,8 @@ fn no_certificate_no_ca_and_too_many_certificates() {
     assert_eq!(verified_chain(&[], &bundle, NOW), Err(ChainError::Nothing));
     let without = Files::of(&server_pair(&["a.example"], &ca)).bundle("acme/a");
     assert_eq!(path(&pair, &[], &without), Err(ChainError::NoClientCa(reference("acme/a"))));
-    assert!(path(&pair, &vec![ca.der(); MAX_PRESENTED - 1], &bundle).is_ok());
-    assert!(matches!(path(&pair, &vec![ca.der(); MAX_PRESENTED], &bundle), Err(ChainError::TooMany { .. })));
+    assert!(path(&pair, &[ca.der(); MAX_PRESENTED - 1], &bundle).is_ok());
+    assert!(matches!(path(&pair, &[ca.der(); MAX_PRESENTED], &bundle), Err(ChainError::TooMany { .. })));
 }
 
 #[test]

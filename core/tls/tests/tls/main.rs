@@ -1,6 +1,8 @@
 //! Bundles, keyrings, handshakes in memory, and the paths that they proved. Ids in names: the project's
 //! list of hostile cases.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails should stop the test where it fails")]
+
 mod bundle;
 mod chain;
 mod handshake;

@@ -1,4 +1,4 @@
-//! TLS in memory: a rustls client against our settings, and ClientHellos written byte by byte.
+//! TLS in memory: a rustls client against our settings, and `ClientHello`s written byte by byte.
 
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ fn extension(number: u16, content: &[u8]) -> Vec<u8> {
     [number.to_be_bytes().as_slice(), &with_len16(content)].concat()
 }
 
-/// A ClientHello record with these extensions beside the two that the acceptor needs.
+/// A `ClientHello` record with these extensions beside the two that the acceptor needs.
 pub(crate) fn hello(extensions: &[Vec<u8>], suites: &[u16]) -> Vec<u8> {
     let signatures = extension(13, &with_len16(&[4, 3]));
     let groups = extension(10, &with_len16(&[0, 0x1D, 0, 0x17]));
@@ -111,7 +111,7 @@ pub(crate) fn hello(extensions: &[Vec<u8>], suites: &[u16]) -> Vec<u8> {
     [[22, 3, 1].as_slice(), &with_len16(&message)].concat()
 }
 
-/// The server_name extension with these host names.
+/// The `server_name` extension with these host names.
 pub(crate) fn sni(names: &[&[u8]]) -> Vec<u8> {
     let list: Vec<u8> = names.iter().flat_map(|name| [[0].as_slice(), &with_len16(name)].concat()).collect();
     extension(0, &with_len16(&list))
