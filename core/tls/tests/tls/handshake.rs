@@ -9,7 +9,9 @@ use postern_tls::{Bundle, ClientAuth, ConfigError, ServerConfigs, TlsPolicy, Ver
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{Error, HandshakeKind, ProtocolVersion};
+use rustls::{
+    AlertDescription, CertificateError, Error, HandshakeKind, InvalidMessage, PeerIncompatible, ProtocolVersion,
+};
 
 use crate::pki::{
     Authority, Files, Pair, ca_params, device, device_params, intermediate, issue, key, reference, root, server_pair,
@@ -88,6 +90,19 @@ fn settings_are_made_once_for_each_bundle_and_strictness() {
     assert!(Arc::ptr_eq(&first, &get(&one, ClientAuthWish::Required)));
     assert!(!Arc::ptr_eq(&first, &get(&one, ClientAuthWish::None)));
     assert!(!Arc::ptr_eq(&first, &get(&two, ClientAuthWish::Required)), "the same name, another bundle");
+}
+
+#[test]
+fn settings_of_replaced_bundles_are_shed() {
+    let files = Files::of(&server_pair(&["a.example"], &root("CA")));
+    let configs = ServerConfigs::new(policy(ClientAuth::Off));
+    let get = |bundle: &Arc<Bundle>| configs.get(bundle, ClientAuthWish::None).unwrap();
+    let kept = files.bundle("kept");
+    let first = get(&kept);
+    let replaced: Vec<_> = (0..64).map(|_| Arc::downgrade(&get(&files.bundle("replaced")))).collect();
+    let alive = replaced.iter().filter(|config| config.upgrade().is_some()).count();
+    assert!(alive < 8, "{alive} of 64 settings outlive their bundles");
+    assert!(Arc::ptr_eq(&first, &get(&kept)));
 }
 
 #[test]
@@ -299,4 +314,22 @@ fn g03_a_mesh_of_certificates_that_name_each_other_is_refused_in_little_time() {
     let begin = Instant::now();
     site.refused(&pair, &mesh.iter().collect::<Vec<_>>(), "more work to verify than is allowed");
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn explanations_are_one_line_and_end_in_no_surprise() {
+    let hostile = Error::General("a\nb\u{1B}".repeat(200));
+    let (why, text) = explain(&hostile);
+    assert_eq!(why, Why::Protocol);
+    assert!(!text.chars().any(char::is_control), "{text}");
+    for (error, words) in [
+        (Error::AlertReceived(AlertDescription::UnknownCA), "does not trust the server's certificate"),
+        (Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon), "no cipher suite in common"),
+        (Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon), "no signature that the bundle's key"),
+        (Error::InvalidCertificate(CertificateError::Revoked), "revoked"),
+        (Error::InvalidMessage(InvalidMessage::CertificatePayloadTooLarge), "64 KiB"),
+    ] {
+        let text = explain(&error).1;
+        assert!(text.contains(words), "{text}");
+    }
 }
