@@ -254,6 +254,11 @@ fn connack_says_what_its_version_can_say() {
 }
 
 #[test]
+fn versions_are_named_as_the_standards_are() {
+    assert_eq!(VERSIONS.map(|version| version.to_string()), ["3.1", "3.1.1", "5.0"]);
+}
+
+#[test]
 fn mqtt_3_2_0_1_nothing_is_sent_before_connack() {
     let mut output = BytesMut::new();
     assert_eq!(fresh().send(&conn_ack(ReasonCode::SUCCESS), &mut output), Sent::NotInThisVersion);
