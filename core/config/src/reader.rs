@@ -51,6 +51,13 @@ impl<'n> Section<'n> {
         present.then(|| Item { path: self.inner(key), key_at: entry.key_at, node: &entry.node })
     }
 
+    /// Whether a key here that nobody took looks like one of these: that it is unknown says enough, and that the right
+    /// one is missing need not be said as well.
+    pub(crate) fn misspelt(&self, words: &[&'static str]) -> bool {
+        let unknown = |key: &&String| !self.known.contains(&key.as_str());
+        self.fields.keys().filter(unknown).any(|key| nearest(key, words.iter().copied()).is_some())
+    }
+
     /// All keys, for objects whose keys are names.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'n str, Item<'n>)> + use<'n, '_> {
         self.fields.keys().filter_map(|key| self.get(key).map(|item| (key.as_str(), item)))
@@ -209,12 +216,25 @@ impl<'a> Reader<'a> {
         let all = section.known.iter().copied().chain(foreign.iter().map(|foreign| foreign.key));
         // A key of ours is the better guess; EMQX's others come second.
         let near = nearest(key, section.known.iter().copied()).or_else(|| nearest(key, all));
+        let depth = section.path.split('.').filter(|part| !part.is_empty()).count();
+        self.unknown_word(item, depth, near, "unknown key", None);
+    }
+
+    /// A key that does not exist: a problem where it stands in a file, a warning where a variable's name has it, as
+    /// the environment is not the configuration's alone. `depth` is the key's place in its path.
+    pub(crate) fn unknown_word(
+        &mut self,
+        item: &Item<'_>,
+        depth: usize,
+        near: Option<&str>,
+        text: &str,
+        hint: Option<&str>,
+    ) {
         let Some(variable) = self.sources.variable(item.key_at) else {
-            let hint = near.map(|near| format!("did you mean `{near}`?"));
-            self.problem(item.key_at, &item.path, "unknown key", hint.as_deref());
+            let near = near.map(|near| format!("did you mean `{near}`?"));
+            self.problem(item.key_at, &item.path, text, near.as_deref().or(hint));
             return;
         };
-        let depth = section.path.split('.').filter(|part| !part.is_empty()).count();
         let hint = near.map(|near| format!("did you mean `{}`?", environment::with_part(variable, depth, near)));
         self.warn(item.key_at, &item.path, "there is no such key; the variable is ignored", hint.as_deref());
     }

@@ -67,6 +67,7 @@ fn an_unknown_name_is_a_warning_with_the_right_one() {
         ("POSTERN_NODE__NAM", "x"),
         ("POSTERN_NOD__NAME", "x"),
         ("POSTERN_LISTENERS__SSL__DEFAULT__SSL_OPTIONS__CERTFIL", "x"),
+        ("POSTERN_LISTENERS__SLL__DEFAULT__BIND", "1"),
         ("POSTERN_NODE____NAME", "x"),
         ("POSTERN_ETC_DIR", "/etc"),
         ("POSTERN", "x"),
@@ -77,6 +78,7 @@ fn an_unknown_name_is_a_warning_with_the_right_one() {
     for expect in [
         "environment POSTERN_NODE__NAM: node.nam: there is no such key; the variable is ignored; did you mean `POSTERN_NODE__NAME`?\n",
         "environment POSTERN_NOD__NAME: nod: there is no such key; the variable is ignored; did you mean `POSTERN_NODE__NAME`?\n",
+        "did you mean `POSTERN_LISTENERS__SSL__DEFAULT__BIND`?\n",
         "did you mean `POSTERN_LISTENERS__SSL__DEFAULT__SSL_OPTIONS__CERTFILE`?\n",
         "environment POSTERN_NODE____NAME: the name has an empty part, and is ignored; parts of a path are joined by `__`\n",
     ] {

@@ -33,6 +33,23 @@ fn a_misspelt_key_is_told_with_its_place_and_the_right_one() {
         "listeners.ssl.default {\n  bind = 8883\n  ssl_options {\n    certfile = a\n    keyfile = b\n    verfy = verify_none\n  }\n}",
         "etc/postern.conf:6:5: listeners.ssl.default.ssl_options.verfy: unknown key; did you mean `verify`?",
     );
+    for (text, path, near) in [
+        (
+            "listeners.ssl.a { bind = 1, ssl_options { certfil = a, keyfile = b } }",
+            "ssl.a.ssl_options.certfil",
+            "certfile",
+        ),
+        (
+            "listeners.ssl.a { bind = 1, ssl_options.managed_cert = [] }",
+            "ssl.a.ssl_options.managed_cert",
+            "managed_certs",
+        ),
+        ("listeners.tcp.a { bnd = 1 }", "tcp.a.bnd", "bind"),
+    ] {
+        let said = lines(&bad(text));
+        assert_eq!(said.lines().count(), 1, "the missing key is not told as well: {said}");
+        assert!(said.ends_with(&format!("listeners.{path}: unknown key; did you mean `{near}`?\n")), "{said}");
+    }
     says_beside_a_listener("node.nam = x", "etc/postern.conf:2:1: node.nam: unknown key; did you mean `name`?");
     says_beside_a_listener("blah = x", "etc/postern.conf:2:1: blah: unknown key");
 }

@@ -57,9 +57,9 @@ fn kind(reader: &mut Reader<'_>, word: &str, item: &Item<'_>) -> Option<Listener
         let text = format!("listeners of type `{word}` are not supported yet by this version of Postern");
         reader.problem(item.key_at, &item.path, text, Some("remove it, or use `tcp` or `ssl`"));
     } else {
-        let near = nearest(word, ["tcp", "ssl"].into_iter()).map(|near| format!("did you mean `{near}`?"));
-        let hint = near.as_deref().or(Some("the types are `tcp` and `ssl`, and names come below them"));
-        reader.problem(item.key_at, &item.path, "unknown type of listener", hint);
+        let near = nearest(word, ["tcp", "ssl"].into_iter());
+        let hint = "the types are `tcp` and `ssl`, and names come below them";
+        reader.unknown_word(item, 1, near, "unknown type of listener", Some(hint));
     }
     None
 }
@@ -209,12 +209,10 @@ fn mountpoint(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {
 
 fn bind(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Spanned<SocketAddr>> {
     let Some(item) = section.take("bind") else {
-        reader.problem(
-            section.at,
-            &section.path,
-            "`bind` is missing: the address to listen on",
-            Some("for example `bind = \"0.0.0.0:8883\"`"),
-        );
+        if !section.misspelt(&["bind"]) {
+            let hint = "for example `bind = \"0.0.0.0:8883\"`";
+            reader.problem(section.at, &section.path, "`bind` is missing: the address to listen on", Some(hint));
+        }
         return None;
     };
     let text = reader.text(&item)?;

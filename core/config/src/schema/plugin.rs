@@ -41,7 +41,7 @@ fn entry(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PluginEntry> {
     }
     let mut section = reader.section(item)?;
     let path = section.take("path");
-    if path.is_none() {
+    if path.is_none() && !section.misspelt(&["path"]) {
         reader.problem(item.node.at, &item.path, "`path` is missing: where the plugin's .wasm file is", None);
     }
     let path = path.and_then(|item| super::path(reader, &item));

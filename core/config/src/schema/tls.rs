@@ -82,7 +82,7 @@ fn source(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<CertSour
         return None;
     }
     let broken = |item: &Option<Item<'_>>| item.as_ref().is_some_and(|item| matches!(item.node.value, Value::Broken));
-    if broken(&cert) || broken(&key) {
+    if broken(&cert) || broken(&key) || section.misspelt(&["certfile", "keyfile", "managed_certs"]) {
         return None;
     }
     let (text, hint) = match (certfile, keyfile) {
@@ -184,7 +184,7 @@ fn managed_cert<'n>(reader: &mut Reader<'_>, item: &Item<'n>) -> Option<(Spanned
         Some(item) => name(reader, &item, "namespace", NamespaceName::new).map(Namespace::Tenant),
     };
     let bundle = section.take("bundle_name");
-    if bundle.is_none() {
+    if bundle.is_none() && !section.misspelt(&["bundle_name"]) {
         reader.problem(item.node.at, &item.path, "`bundle_name` is missing", None);
     }
     let bundle = bundle.and_then(|item| name(reader, &item, "bundle name", BundleName::new));
