@@ -258,4 +258,24 @@ mod tests {
         assert_eq!(window.resend(1, 0), None);
         assert_eq!(window.unsent, 0);
     }
+
+    #[test]
+    fn an_acknowledgement_may_come_before_the_repetition_it_makes_needless() {
+        let mut window = Window::default();
+        for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
+            window.send(outgoing(qos), 0);
+        }
+        window.connection_lost();
+        window.pub_ack(id(2));
+        assert_eq!(
+            window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS)),
+            Some(Packet::PubRel(Ack::new(id(3), ReasonCode::SUCCESS)))
+        );
+        let mut repeated = Vec::new();
+        while let Some(Packet::Publish(publish)) = window.resend(4, 0) {
+            repeated.extend(publish.packet_id);
+        }
+        assert_eq!(repeated, [id(1), id(4)]);
+        assert_eq!((window.len(), window.unsent), (3, 0));
+    }
 }

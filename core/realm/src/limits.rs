@@ -5,6 +5,10 @@ use std::num::NonZeroU16;
 /// The largest outgoing window, whatever is configured: a window is searched from its front.
 pub(crate) const MAX_WINDOW: u16 = 1024;
 
+/// Places of the retained tree that the replays of one SUBSCRIBE may visit, so that its work is bounded however many
+/// wildcards it has and however often it names a filter.
+pub(crate) const MAX_REPLAY_VISITS: usize = 1_000_000;
+
 /// How much a tenant may hold. Every list in the realm is bounded by one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RealmLimits {

@@ -77,12 +77,10 @@ impl Retained {
 
     /// Drops what has expired (MQTT-3.3.2-5).
     pub(crate) fn expire(&mut self, now_ms: u64) {
-        while let Some((at_ms, topic)) = self.expiries.first() {
-            if now_ms <= *at_ms {
-                break;
+        while self.expiries.first().is_some_and(|(at_ms, _)| *at_ms < now_ms) {
+            if let Some((_, topic)) = self.expiries.pop_first() {
+                self.remove(&topic);
             }
-            let topic = topic.clone();
-            self.remove(&topic);
         }
     }
 
@@ -91,13 +89,15 @@ impl Retained {
         self.expiries.first().map(|(at_ms, _)| at_ms.saturating_add(1))
     }
 
-    /// Hands the messages whose topic `filter` matches to `take`, in the order of their levels, until
-    /// that returns false.
-    pub(crate) fn matching(&self, filter: &Filter, mut take: impl FnMut(&Held) -> bool) {
+    /// Hands the messages whose topic `filter` matches to `take`, in the order of their levels. Ends early,
+    /// and returns false, when that does or when no `visits` are left.
+    pub(crate) fn matching(&self, filter: &Filter, visits: &mut usize, mut take: impl FnMut(&Held) -> bool) -> bool {
         let levels: Vec<&str> = filter.levels().collect();
         // A depth beyond the filter stands for what is below its `#`.
         let mut ahead: Vec<(NodeId, usize)> = vec![(ROOT, 0)];
         while let Some((node, depth)) = ahead.pop() {
+            let Some(left) = visits.checked_sub(1) else { return false };
+            *visits = left;
             let level = levels.get(depth).copied();
             let below_hash = depth > levels.len();
             let ends_here = below_hash || level.is_none() || level == Some("#");
@@ -105,7 +105,7 @@ impl Retained {
                 && let Some(held) = self.tree.value(node)
                 && !take(held)
             {
-                return;
+                return false;
             }
             match level {
                 Some("#") => self.visit(node, depth, levels.len() + 1, &mut ahead),
@@ -115,6 +115,7 @@ impl Retained {
                 None => {}
             }
         }
+        true
     }
 
     /// All children but, under a leading wildcard, those with a `$` (MQTT-4.7.2-1).
@@ -146,11 +147,28 @@ mod tests {
 
     fn matching(retained: &Retained, filter: &str) -> Vec<String> {
         let mut topics = Vec::new();
-        retained.matching(&Filter::new(filter).unwrap(), |held| {
+        let complete = retained.matching(&Filter::new(filter).unwrap(), &mut 1000, |held| {
             topics.push(held.message.topic.as_str().to_owned());
             true
         });
+        assert!(complete);
         topics
+    }
+
+    #[test]
+    fn a_replay_ends_with_its_visits() {
+        let mut retained = Retained::default();
+        for topic in ["a", "b", "c"] {
+            retained.put(held(topic, "1", None), &RealmLimits::default()).unwrap();
+        }
+        for (visits, found) in [(3, 2), (4, 3)] {
+            let (mut left, mut count) = (visits, 0);
+            let complete = retained.matching(&Filter::new("+").unwrap(), &mut left, |_| {
+                count += 1;
+                true
+            });
+            assert_eq!((complete, count, left), (found == 3, found, 0), "one of the visits is for the root");
+        }
     }
 
     #[test]

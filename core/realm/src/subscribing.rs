@@ -6,6 +6,7 @@ use postern_mqtt::Filter;
 use postern_mqtt::packet::{Packet, QoS, RetainHandling, SubAck, Subscribe, Subscription, Unsubscribe};
 use postern_mqtt::reason::ReasonCode;
 
+use crate::limits::{MAX_REPLAY_VISITS, RealmLimits};
 use crate::queue::Outgoing;
 use crate::realm::Realm;
 use crate::session::SessionId;
@@ -18,6 +19,7 @@ use crate::turn::Effect;
 struct Budget {
     messages: usize,
     bytes: usize,
+    visits: usize,
 }
 
 impl Budget {
@@ -25,7 +27,7 @@ impl Budget {
         let (Some(messages), Some(bytes)) = (self.messages.checked_sub(1), self.bytes.checked_sub(bytes)) else {
             return false;
         };
-        *self = Self { messages, bytes };
+        (self.messages, self.bytes) = (messages, bytes);
         true
     }
 }
@@ -61,10 +63,10 @@ impl Realm {
             }
         }
         self.reply(id, Packet::SubAck(SubAck { packet_id, reasons, reason_string: None }), effects);
-        let mut budget = Budget { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
-        for (filter, options) in replays {
-            self.replay(id, &filter, options, &mut budget, effects);
-        }
+        let RealmLimits { queue_messages: messages, queue_bytes: bytes, .. } = self.limits;
+        let mut budget = Budget { messages, bytes, visits: MAX_REPLAY_VISITS };
+        let complete = replays.iter().all(|(filter, options)| self.replay(id, filter, *options, &mut budget, effects));
+        self.books.dropped.replay_cut += u64::from(!complete);
     }
 
     /// Whether the subscription is new.
@@ -97,7 +99,7 @@ impl Realm {
 
     /// Sends the retained messages of a filter: with RETAIN [MQTT-3.3.1-8], at the lower QoS
     /// [MQTT-3.8.4-8], with the subscription's identifier [MQTT-3.3.4-4]. Ends where the budget or the
-    /// session's queue does, rather than cost a queued message its place.
+    /// session's queue does, rather than cost a queued message its place; whether it came to its own end.
     fn replay(
         &mut self,
         id: SessionId,
@@ -105,10 +107,11 @@ impl Realm {
         options: Options,
         budget: &mut Budget,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         let Self { sessions, retained, books, limits, now_ms, .. } = self;
-        let Some(session) = sessions.get_mut(&id) else { return };
-        retained.matching(filter, |held| {
+        let Some(session) = sessions.get_mut(&id) else { return false };
+        let mut visits = budget.visits;
+        let complete = retained.matching(filter, &mut visits, |held| {
             if options.no_local && held.publisher == session.client_id {
                 return true;
             }
@@ -120,12 +123,13 @@ impl Realm {
                 expires_ms: held.expires_ms,
             };
             if !session.has_room(&outgoing, limits, books) || !budget.spend(held_bytes(&held.message)) {
-                books.dropped.replay_cut += 1;
                 return false;
             }
             session.deliver(outgoing, *now_ms, limits, books, effects);
             true
         });
+        budget.visits = visits;
+        complete
     }
 }
 

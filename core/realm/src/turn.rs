@@ -107,7 +107,7 @@ pub struct Dropped {
     pub too_large: u64,
     /// Not retained, since the retained store is full.
     pub retained_full: u64,
-    /// Replays of retained messages that ended at a queue limit.
+    /// SUBSCRIBE packets whose replay of retained messages ended at a limit.
     pub replay_cut: u64,
     /// Published by a client to a topic of the broker's own.
     pub reserved_topic: u64,

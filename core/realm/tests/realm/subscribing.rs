@@ -183,7 +183,7 @@ fn d_11_a_replay_is_bounded_for_the_packet_and_costs_no_queued_message() {
     sim.subscribe(conn, "t/#", Q1);
     assert_eq!(sim.realm.stats().dropped.queue_full, 0);
     assert_eq!((sim.realm.stats().queued, sim.realm.stats().in_flight), (10, 1));
-    assert_eq!(sim.realm.stats().dropped.replay_cut, 21);
+    assert_eq!(sim.realm.stats().dropped.replay_cut, 2);
 }
 
 #[test]
