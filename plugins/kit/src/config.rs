@@ -24,11 +24,7 @@ impl Issues {
 }
 
 /// Parses the section and reads it with `reader`; any fault found on the way makes the whole an error.
-pub fn read<T>(
-    json: &str,
-    known: &[&str],
-    reader: impl FnOnce(&Section<'_>) -> Option<T>,
-) -> Result<T, Vec<Issue>> {
+pub fn read<T>(json: &str, known: &[&str], reader: impl FnOnce(&Section<'_>) -> Option<T>) -> Result<T, Vec<Issue>> {
     let value: Value = serde_json::from_str(json)
         .map_err(|error| vec![Issue { path: String::new(), message: format!("not JSON: {error}") }])?;
     let issues = Issues::default();

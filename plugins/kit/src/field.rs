@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{one_of, suggestion, Section};
+use crate::config::{Section, one_of, suggestion};
 use crate::expression::{Expression, Template};
 use crate::texts::{self, MAX_BYTES};
 use crate::wit::certificates::{Certificate, NameAttribute, San};
@@ -47,7 +47,7 @@ pub enum Source {
     Subject(String),
     /// The subject as RFC 4514 text.
     SubjectDn,
-    /// dNSName entries of the SubjectAltName.
+    /// dNSName entries of the `SubjectAltName`.
     SanDns,
     /// uniformResourceIdentifier entries.
     SanUri,
@@ -59,7 +59,7 @@ pub enum Source {
     SerialIssuer,
     /// SHA-256 of the certificate.
     CertificateSha256,
-    /// SHA-256 of its SubjectPublicKeyInfo.
+    /// SHA-256 of its `SubjectPublicKeyInfo`.
     SpkiSha256,
     /// MD5 of the certificate, as EMQX writes it.
     CertificateMd5,

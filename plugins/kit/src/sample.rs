@@ -36,7 +36,7 @@ pub fn attribute(oid: &str, short_name: &str, value: Option<&str>) -> NameAttrib
     NameAttribute { oid: oid.to_owned(), short_name: short_name.to_owned(), value: value.map(str::to_owned) }
 }
 
-/// A URI of the SubjectAltName.
+/// A URI of the `SubjectAltName`.
 pub fn uri(text: &str) -> San {
     San::Uri(text.to_owned())
 }

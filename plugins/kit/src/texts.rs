@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn digests_are_read_in_the_forms_that_tools_print() {
         let plain = "0123456789abcdef".repeat(4);
-        let colons: Vec<String> = plain.to_uppercase().as_bytes().chunks(2).map(|p| String::from_utf8_lossy(p).into()).collect();
+        let colons: Vec<String> =
+            plain.to_uppercase().as_bytes().chunks(2).map(|p| String::from_utf8_lossy(p).into()).collect();
         assert_eq!(sha256(&colons.join(":")), Ok(plain.clone()));
         assert!(sha256(&plain[1..]).is_err());
         assert!(sha256(&plain.replace('0', "g")).is_err());

@@ -4,9 +4,7 @@ use std::sync::OnceLock;
 
 use crate::identity::Who;
 use crate::rules::Rules;
-use bindings::exports::postern::gate::client_authorizer::{
-    self, Connection, Failure, Identity, Request, Verdict,
-};
+use bindings::exports::postern::gate::client_authorizer::{self, Connection, Failure, Identity, Request, Verdict};
 use bindings::exports::postern::gate::lifecycle::{self, About, ConfigIssue};
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]

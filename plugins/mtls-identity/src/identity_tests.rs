@@ -52,7 +52,8 @@ fn g_04_two_common_names_are_refused_and_no_later_rule_is_asked() {
 
 #[test]
 fn g_05_control_bidirectional_and_over_long_names_are_refused() {
-    for cn in ["alice\0.evil", "a\nb", "a\u{1b}b", "a\u{202e}b", "\u{feff}alice", &"a".repeat(300), &"a".repeat(65_536)] {
+    for cn in ["alice\0.evil", "a\nb", "a\u{1b}b", "a\u{202e}b", "\u{feff}alice", &"a".repeat(300), &"a".repeat(65_536)]
+    {
         assert_eq!(refusal(&by_cn(), certificate(cn)), RejectCode::BadCertificate);
     }
     assert_eq!(username(&by_cn(), certificate(&"a".repeat(256))).len(), 256);
@@ -171,7 +172,7 @@ fn an_optional_fact_may_be_absent_but_not_ambiguous() {
     assert_eq!(refusal(&rules, leaf.clone()), RejectCode::BadCertificate);
     leaf.subject.push(attribute("2.5.4.10", "O", Some("Acme")));
     let owner = ("owner".to_owned(), "Acme".to_owned());
-    assert_eq!(identify(&rules, leaf.clone()).unwrap().attributes, [owner.clone()]);
+    assert_eq!(identify(&rules, leaf.clone()).unwrap().attributes, std::slice::from_ref(&owner));
     leaf.subject.push(attribute("2.5.4.11", "OU", Some("Ulm")));
     assert_eq!(identify(&rules, leaf.clone()).unwrap().attributes, [("site".to_owned(), "Ulm".to_owned()), owner]);
     leaf.subject.push(attribute("2.5.4.11", "OU", Some("Bonn")));

@@ -127,7 +127,8 @@ fn shorthand(section: &Section<'_>, key: &str, target: Target, targets: &mut Vec
         }
         Some(other) => {
             let known = ["disabled", "cn", "dn", "md5"];
-            section.issue(key, format!("\"{other}\" is not one of disabled, cn, dn, md5; {}", suggestion(other, &known)));
+            section
+                .issue(key, format!("\"{other}\" is not one of disabled, cn, dn, md5; {}", suggestion(other, &known)));
             return;
         }
     };
@@ -183,9 +184,10 @@ impl Requirements {
         if inner.has("policy_oid") {
             inner.issue("policy_oid", "certificate policies are not read; require issuer_spki or eku instead");
         }
-        let usages = inner.texts("eku").into_iter().filter_map(|word| {
-            usage(word).map_err(|message| inner.issue("eku", message)).ok()
-        });
+        let usages = inner
+            .texts("eku")
+            .into_iter()
+            .filter_map(|word| usage(word).map_err(|message| inner.issue("eku", message)).ok());
         Some(Self {
             usages: usages.collect(),
             issuer_spki: inner.parsed("issuer_spki", texts::sha256),

@@ -1,4 +1,4 @@
-//! From a ClientHello, and where it takes one a certificate, to a namespace.
+//! From a `ClientHello`, and where it takes one a certificate, to a namespace.
 
 use postern_kit::config::{self, Issue, Section};
 use postern_kit::directory::{self, Directory};
@@ -98,8 +98,7 @@ impl Lookup {
     /// Asks the rules in their order. `chain` is empty before the handshake.
     pub fn ask(&self, server_name: Option<&str>, chain: &[Certificate], directory: &impl Directory) -> Answer {
         let name = server_name.and_then(dns::folded);
-        let looked_at =
-            if chain.is_empty() { Inputs::SERVER_NAME } else { Inputs::SERVER_NAME | Inputs::CERTIFICATE };
+        let looked_at = if chain.is_empty() { Inputs::SERVER_NAME } else { Inputs::SERVER_NAME | Inputs::CERTIFICATE };
         for (place, rule) in self.rules.iter().enumerate() {
             match rule.ask(name.as_deref(), chain) {
                 Ruling::DoesNotApply => {}

@@ -167,9 +167,8 @@ fn all_conditions_of_a_rule_must_hold() {
 
 #[test]
 fn answers_depend_on_the_certificate_only_where_one_was_seen() {
-    let lookup = lookup(
-        r#"{"rules": [{"sni": "a.example", "namespace": "a"}, {"source": "subject.o", "namespace": "${0}"}]}"#,
-    );
+    let lookup =
+        lookup(r#"{"rules": [{"sni": "a.example", "namespace": "a"}, {"source": "subject.o", "namespace": "${0}"}]}"#);
     let hint = |answer| match answer {
         Answer::Found { cache: Some(hint), .. } => (hint.ttl_ms, hint.vary),
         other => panic!("{other:?}"),

@@ -5,9 +5,7 @@ use std::sync::OnceLock;
 use postern_kit::directory::HostDirectory;
 
 use crate::selection::{Choice, Selector};
-use bindings::exports::postern::gate::cert_resolver::{
-    self, ClientHello, Connection, Failure, Selection, Verdict,
-};
+use bindings::exports::postern::gate::cert_resolver::{self, ClientHello, Connection, Failure, Selection, Verdict};
 use bindings::exports::postern::gate::lifecycle::{self, About, ConfigIssue};
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]

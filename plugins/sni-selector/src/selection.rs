@@ -150,8 +150,7 @@ fn refused(reason: &str, ttl_ms: u32) -> Choice {
 }
 
 fn client_auth(section: &Section<'_>, absent: ClientAuth) -> ClientAuth {
-    let words =
-        [("none", ClientAuth::None), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+    let words = [("none", ClientAuth::None), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
     section.choice("client_auth", &words, absent)
 }
 

@@ -124,7 +124,8 @@ fn an_exact_entry_comes_before_a_wildcard_entry_and_both_before_the_directory() 
 
 #[test]
 fn g_13_another_namespaces_bundle_is_as_good_as_none() {
-    let strict = selector(r#"{"unknown": "refuse", "entries": [{"sni": "e.example", "bundle": "mqtt", "namespace": "acme"}]}"#);
+    let strict =
+        selector(r#"{"unknown": "refuse", "entries": [{"sni": "e.example", "bundle": "mqtt", "namespace": "acme"}]}"#);
     for namespace in [None, Some("globex")] {
         assert_eq!(answer(&strict, Some("mqtt.acme.example"), namespace), "refuse");
         assert_eq!(answer(&strict, Some("e.example"), namespace), "refuse");
@@ -194,7 +195,10 @@ fn faults_of_the_configuration_are_named_with_their_path() {
         (r#"{"entries": [{"sni": "a.example"}]}"#, "entries[0].bundle"),
         (r#"{"entries": [{"sni": "a.example", "bundle": "../x"}]}"#, "entries[0].bundle"),
         (r#"{"entries": [{"sni": "a.example", "bundle": "x", "namespace": "a/b"}]}"#, "entries[0].namespace"),
-        (r#"{"entries": [{"sni": "A.example", "bundle": "x"}, {"sni": "a.example.", "bundle": "y"}]}"#, "entries[1].sni"),
+        (
+            r#"{"entries": [{"sni": "A.example", "bundle": "x"}, {"sni": "a.example.", "bundle": "y"}]}"#,
+            "entries[1].sni",
+        ),
     ] {
         let paths: Vec<String> = Selector::from_json(json).unwrap_err().into_iter().map(|issue| issue.path).collect();
         assert_eq!(paths, [path], "{json}");
