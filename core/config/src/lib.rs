@@ -7,8 +7,6 @@
 mod emqx;
 mod environment;
 mod evaluate;
-#[cfg(test)]
-mod hocon_cases;
 mod model;
 mod problem;
 mod reader;
@@ -75,3 +73,6 @@ fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.dedup_by(|a, b| a.at == b.at && a.text == b.text);
     problems
 }
+
+#[cfg(test)]
+mod tests;

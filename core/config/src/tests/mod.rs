@@ -1,0 +1,3 @@
+//! Tests that look at what is not public.
+
+mod hocon_cases;
