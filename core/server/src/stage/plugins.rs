@@ -37,7 +37,7 @@ pub(super) async fn load(
     for Wanted { path, at, entry } in wanted {
         match host.load(&spec(&entry), &listener.id, Arc::clone(directory)).await {
             Ok(plugin) => loaded.push(plugin),
-            Err(error) => problems.push(Problem { path, at, text: error.to_string(), hint: error.hint() }),
+            Err(error) => problems.push(Problem { path, at, text: error.to_string(), hint: None }),
         }
     }
     if problems.is_empty() { Ok(Plugins { loaded, longest_timeouts }) } else { Err(problems) }
