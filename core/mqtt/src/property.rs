@@ -283,7 +283,7 @@ mod tests {
         let length = u8::try_from(section.len()).expect("short");
         let bytes = [&[length][..], &section].concat();
         let mut count = 0;
-        read_section(&mut Reader::borrowed(&bytes), place, usize::MAX, |property| {
+        read_section(&mut Reader::new(&bytes), place, usize::MAX, |property| {
             let mut again = BytesMut::new();
             property.write(&mut again);
             assert_eq!(again[..], [&[id][..], value].concat(), "written as it was read");

@@ -5,27 +5,15 @@ use bytes::Bytes;
 
 use crate::fault::Fault;
 
-/// Up to this many bytes are copied, longer ones share the buffer that they arrived in: a short payload that
-/// is kept for long would otherwise pin a whole read buffer.
-pub(crate) const COPIED_UP_TO_BYTES: usize = 4_096;
-
 /// The unread rest of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    /// What `rest` is a part of, if it may be shared.
-    owner: Option<&'a Bytes>,
 }
 
 impl<'a> Reader<'a> {
-    /// Over bytes that are all copied.
-    pub(crate) fn borrowed(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, owner: None }
-    }
-
-    /// Over bytes whose long parts are shared.
-    pub(crate) fn shared(bytes: &'a Bytes) -> Self {
-        Self { rest: bytes, owner: Some(bytes) }
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -41,7 +29,7 @@ impl<'a> Reader<'a> {
 
     /// Takes `count` bytes as a reader of its own.
     pub(crate) fn split(&mut self, count: usize) -> Result<Self, Fault> {
-        Ok(Self { rest: self.take(count)?, owner: self.owner })
+        Ok(Self { rest: self.take(count)? })
     }
 
     /// Takes all that is left.
@@ -90,18 +78,16 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// Makes a part of this packet outlive it.
-    pub(crate) fn keep(&self, part: &'a [u8]) -> Bytes {
-        match self.owner {
-            Some(owner) if part.len() > COPIED_UP_TO_BYTES => owner.slice_ref(part),
-            _ => Bytes::copy_from_slice(part),
-        }
-    }
-
     /// All must have been read.
     pub(crate) fn finish(self) -> Result<(), Fault> {
         if self.rest.is_empty() { Ok(()) } else { Err(Fault::TrailingBytes) }
     }
+}
+
+/// Makes a part of a packet outlive it. It is copied, once for all who receive it: a slice of the buffer that it
+/// arrived in would keep all of that buffer, so that 5 kB in a queue could hold a megabyte that no quota counts.
+pub(crate) fn keep(part: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(part)
 }
 
 /// The Variable Byte Integer at the start of `bytes`, and how many bytes it has; `None`: more are needed.
@@ -165,7 +151,7 @@ mod tests {
 
     #[test]
     fn nothing_is_read_beyond_the_end() {
-        let mut reader = Reader::borrowed(&[0]);
+        let mut reader = Reader::new(&[0]);
         assert_eq!(reader.u16(), Err(Fault::Truncated));
         assert_eq!(reader.u32(), Err(Fault::Truncated));
         assert_eq!(reader.take(2), Err(Fault::Truncated));

@@ -169,14 +169,14 @@ proptest! {
 }
 
 #[test]
-fn long_payloads_share_the_buffer_and_short_ones_do_not_pin_it() {
-    for (payload, shares) in [(8_000_usize, true), (1_000, false)] {
+fn payloads_do_not_pin_the_buffer_that_they_arrived_in() {
+    for payload in [100, 100_000] {
         let body = [&hex("0001 61")[..], &vec![b'x'; payload]].concat();
         let mut input = BytesMut::from(&framed(0x30, &body)[..]);
         let buffer = input.as_ptr_range();
         let mut decoder = Decoder::new(Sender::Client, Some(Version::V3_1_1), Limits::default());
         let Ok(Some(Packet::Publish(publish))) = decoder.next(&mut input) else { panic!("PUBLISH") };
         assert_eq!(publish.message.payload.len(), payload);
-        assert_eq!(buffer.contains(&publish.message.payload.as_ptr()), shares);
+        assert!(!buffer.contains(&publish.message.payload.as_ptr()));
     }
 }

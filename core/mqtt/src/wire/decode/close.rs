@@ -6,7 +6,7 @@ use crate::packet::{Auth, Disconnect};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
 use crate::wire::Sender;
-use crate::wire::reader::Reader;
+use crate::wire::reader::{Reader, keep};
 
 /// Reads a DISCONNECT. In 5.0 the reason may be left out, and the properties too (3.14.2.1, 3.14.2.2.1).
 pub(super) fn disconnect(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Disconnect, Fault> {
@@ -71,11 +71,10 @@ pub(super) fn auth(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Aut
     if !matches!(auth.reason, ReasonCode::SUCCESS | ReasonCode::CONTINUE_AUTHENTICATION | ReasonCode::RE_AUTHENTICATE) {
         return Err(Fault::ReasonUnknown);
     }
-    let keeper = *reader;
     read_section(reader, Place::Auth, dialect.limits.user_properties, |property| {
         match property {
             Property::AuthenticationMethod(name) => auth.method = Some(name.into()),
-            Property::AuthenticationData(data) => auth.data = Some(keeper.keep(data)),
+            Property::AuthenticationData(data) => auth.data = Some(keep(data)),
             Property::ReasonString(text) => auth.reason_string = Some(text.into()),
             Property::User(pair) => keep_pair(&mut auth.user_properties, pair),
             _ => return Err(Fault::PropertyMisplaced),

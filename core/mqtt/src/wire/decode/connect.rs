@@ -11,7 +11,7 @@ use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
 use crate::topic::Topic;
 use crate::wire::qos;
-use crate::wire::reader::Reader;
+use crate::wire::reader::{Reader, keep};
 
 /// The bits of the Connect Flags (3.1.2.3).
 mod flag {
@@ -65,8 +65,7 @@ pub(super) fn connect(
         connect.username = Some(reader.text()?.into());
     }
     if flags & flag::PASSWORD != 0 && !(may_be_missing && reader.is_empty()) {
-        let password = reader.binary()?;
-        connect.password = Some(Password(reader.keep(password)));
+        connect.password = Some(Password(keep(reader.binary()?)));
     }
     reader.finish()?;
     check_client_id(&connect)?;
@@ -119,7 +118,6 @@ fn check_client_id(connect: &Connect) -> Result<(), Fault> {
 }
 
 fn properties<'a>(reader: &mut Reader<'a>, limits: &Limits, connect: &mut Connect) -> Result<(), Fault> {
-    let keeper = *reader;
     read_section(reader, Place::Connect, limits.user_properties, |property: Property<'a>| {
         match property {
             Property::SessionExpiryInterval(seconds) => connect.session_expiry = Some(seconds),
@@ -129,7 +127,7 @@ fn properties<'a>(reader: &mut Reader<'a>, limits: &Limits, connect: &mut Connec
             Property::RequestResponseInformation(wanted) => connect.request_response_information = wanted,
             Property::RequestProblemInformation(wanted) => connect.request_problem_information = wanted,
             Property::AuthenticationMethod(name) => connect.authentication_method = Some(name.into()),
-            Property::AuthenticationData(data) => connect.authentication_data = Some(keeper.keep(data)),
+            Property::AuthenticationData(data) => connect.authentication_data = Some(keep(data)),
             Property::User(pair) => keep_pair(&mut connect.user_properties, pair),
             _ => return Err(Fault::PropertyMisplaced),
         }
@@ -151,7 +149,7 @@ fn will(reader: &mut Reader<'_>, limits: &Limits, is_v5: bool, flags: u8) -> Res
     let topic = Topic::new(topic).map_err(|_| Fault::TopicInvalid)?;
     let payload = reader.binary()?;
     let delay = extras.will_delay.unwrap_or(0);
-    let message = Arc::new(extras.into_message(topic, reader.keep(payload)));
+    let message = Arc::new(extras.into_message(topic, keep(payload)));
     Ok(Will { qos, retain: flags & flag::WILL_RETAIN != 0, delay, message })
 }
 
@@ -174,7 +172,6 @@ pub(super) fn conn_ack(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result
 }
 
 fn conn_ack_properties<'a>(reader: &mut Reader<'a>, dialect: &Dialect<'_>, ack: &mut ConnAck) -> Result<(), Fault> {
-    let keeper = *reader;
     read_section(reader, Place::ConnAck, dialect.limits.user_properties, |property: Property<'a>| {
         match property {
             Property::SessionExpiryInterval(seconds) => ack.session_expiry = Some(seconds),
@@ -193,7 +190,7 @@ fn conn_ack_properties<'a>(reader: &mut Reader<'a>, dialect: &Dialect<'_>, ack: 
             Property::ResponseInformation(text) => ack.response_information = Some(text.into()),
             Property::ServerReference(text) => ack.server_reference = Some(text.into()),
             Property::AuthenticationMethod(name) => ack.authentication_method = Some(name.into()),
-            Property::AuthenticationData(data) => ack.authentication_data = Some(keeper.keep(data)),
+            Property::AuthenticationData(data) => ack.authentication_data = Some(keep(data)),
             _ => return Err(Fault::PropertyMisplaced),
         }
         Ok(())

@@ -9,7 +9,7 @@ mod subscribe;
 use bytes::{Buf, BytesMut};
 
 use self::publish::Aliases;
-use super::reader::{self, COPIED_UP_TO_BYTES, Reader};
+use super::reader::{self, Reader};
 use super::{Kind, Sender};
 use crate::fault::Fault;
 use crate::limits::Limits;
@@ -53,15 +53,8 @@ impl Decoder {
         if input.len() < total {
             return Ok(None);
         }
-        let packet = if total <= COPIED_UP_TO_BYTES {
-            let packet = self.body(kind, first, Reader::borrowed(&input[header..total]));
-            input.advance(total);
-            packet?
-        } else {
-            let mut bytes = input.split_to(total).freeze();
-            bytes.advance(header);
-            self.body(kind, first, Reader::shared(&bytes))?
-        };
+        let packet = self.body(kind, first, Reader::new(&input[header..total]))?;
+        input.advance(total);
         Ok(Some(packet))
     }
 

@@ -12,7 +12,7 @@ use crate::property::{Place, Property, VarInt, read_section};
 use crate::topic::Topic;
 use crate::wire::Sender;
 use crate::wire::qos;
-use crate::wire::reader::Reader;
+use crate::wire::reader::{Reader, keep};
 
 /// The bits of the first byte (3.3.1).
 const RETAIN: u8 = 1;
@@ -50,8 +50,7 @@ pub(super) fn publish(
         Some(alias) => aliases.resolve(alias, name)?,
         None => name.ok_or(Fault::TopicMissing)?,
     };
-    let payload = reader.take_rest();
-    let payload = reader.keep(payload);
+    let payload = keep(reader.take_rest());
     let subscription_ids = std::mem::take(&mut extras.subscription_ids);
     let message = Arc::new(extras.into_message(topic, payload));
     Ok(Publish { dup, qos, retain: first & RETAIN != 0, packet_id, message, expiry_left: None, subscription_ids })
@@ -73,7 +72,6 @@ pub(super) struct Extras {
 
 impl Extras {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, place: Place, limits: &Limits) -> Result<(), Fault> {
-        let keeper = *reader;
         read_section(reader, place, limits.user_properties, |property| {
             match property {
                 Property::PayloadFormatIndicator(is_utf8) => self.payload_is_utf8 = Some(is_utf8),
@@ -82,7 +80,7 @@ impl Extras {
                 Property::ResponseTopic(name) => {
                     self.response_topic = Some(Topic::new(name).map_err(|_| Fault::ResponseTopic)?);
                 }
-                Property::CorrelationData(data) => self.correlation_data = Some(keeper.keep(data)),
+                Property::CorrelationData(data) => self.correlation_data = Some(keep(data)),
                 Property::User(pair) => keep_pair(&mut self.user_properties, pair),
                 Property::TopicAlias(alias) => self.topic_alias = Some(alias),
                 // Bounded by the filters of one session that may overlap, as many as one SUBSCRIBE may hold.
