@@ -73,6 +73,33 @@ pub enum Version {
     V5,
 }
 
+impl Version {
+    /// Whether its packets carry properties, so that a peer can be told limits and reasons.
+    pub fn has_properties(self) -> bool {
+        self == Self::V5
+    }
+}
+
+/// How long a session is to outlive its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionLifetime {
+    /// So many seconds; 0 ends it with the connection.
+    Seconds(u32),
+    /// Clean Session 0 of 3.x, which has no interval: until the server discards it.
+    UntilFurtherNotice,
+}
+
+impl Connect {
+    /// What the client asks for (3.1.2.11.2; 3.1.2.4 of 3.1.1).
+    pub fn session_lifetime(&self) -> SessionLifetime {
+        match self.version {
+            Version::V5 => SessionLifetime::Seconds(self.session_expiry.unwrap_or(0)),
+            Version::V3_1 | Version::V3_1_1 if self.clean_start => SessionLifetime::Seconds(0),
+            Version::V3_1 | Version::V3_1_1 => SessionLifetime::UntilFurtherNotice,
+        }
+    }
+}
+
 impl std::fmt::Display for Version {
     /// As the standards are called: `3.1`, `3.1.1`, `5.0`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -130,8 +130,8 @@ proptest! {
 
     #[test]
     fn matching_agrees_with_the_rules(filter in filter(), levels in proptest::collection::vec("[a-c]{0,2}", 1..5)) {
-        let name = levels.join("/");
-        prop_assume!(!name.is_empty());
+        // The one name that is too short to be one.
+        let name = if levels == [""] { "/".to_owned() } else { levels.join("/") };
         let topic = Topic::new(&name).expect("a topic");
         let filter_levels: Vec<&str> = filter.levels().collect();
         let topic_levels: Vec<&str> = topic.levels().collect();
