@@ -27,7 +27,7 @@ impl<T> Fresh<T> {
         Self { verdict: Verdict::Decided(answer), lease: hint.map(lease) }
     }
 
-    fn rejected(rejection: types::Rejection) -> Self {
+    fn rejected(rejection: &types::Rejection) -> Self {
         let rejected = Rejected { why: words::why(rejection.code), detail: Refusal::foreign(&rejection.detail) };
         Self { verdict: Verdict::Rejected(rejected), lease: rejection.cache.map(lease) }
     }
@@ -86,7 +86,7 @@ pub(crate) fn namespace(
         Said::Found(found) => found,
         Said::NeedCertificate => return Ok(Fresh::decided(NamespaceOutcome::NeedCertificate, None)),
         Said::Pass => return Ok(Fresh::PASS),
-        Said::Reject(rejection) => return Ok(Fresh::rejected(rejection)),
+        Said::Reject(rejection) => return Ok(Fresh::rejected(&rejection)),
     };
     let namespace = Namespace::from_option(found.name.as_deref())
         .ok()
@@ -105,7 +105,7 @@ pub(crate) fn certificate(
     let selection = match answer {
         Said::UseBundle(selection) => selection,
         Said::Pass => return Ok(Fresh::PASS),
-        Said::Reject(rejection) => return Ok(Fresh::rejected(rejection)),
+        Said::Reject(rejection) => return Ok(Fresh::rejected(&rejection)),
     };
     let bundle = words::bundle_ref_in(&selection.bundle)
         .ok()
@@ -131,7 +131,7 @@ pub(crate) fn identity(
     let said = match answer {
         Said::Allow(identity) => identity,
         Said::Pass => return Ok(Fresh::PASS),
-        Said::Deny(rejection) => return Ok(Fresh::rejected(rejection)),
+        Said::Deny(rejection) => return Ok(Fresh::rejected(&rejection)),
     };
     if said.attributes.len() > MAX_ATTRIBUTES {
         let found = said.attributes.len();

@@ -19,6 +19,7 @@ use wasmtime::component::Component;
 
 use crate::failure::{HostError, LoadError};
 use crate::native::{self, TrustedArtefact};
+use crate::words::hex;
 
 const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;
@@ -131,8 +132,7 @@ fn artefact_name(engine: &Engine, bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let digest = digest::digest(&digest::SHA256, bytes);
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex}-{:016x}", hasher.finish())
+    format!("{}-{:016x}", hex(digest.as_ref()), hasher.finish())
 }
 
 /// The key, or none where there is none, it has the wrong length, or others could read it.

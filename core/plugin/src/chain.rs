@@ -25,6 +25,7 @@ pub struct Chain {
 }
 
 impl Chain {
+    #[allow(clippy::needless_pass_by_value, reason = "the chain is what keeps the plugins from now on")]
     /// Asks the plugins in this order, each for the hooks that it exports. `directory` is the one that
     /// they were loaded with.
     pub fn new(listener: ListenerId, plugins: Vec<Plugin>, directory: Arc<dyn BundleDirectory>) -> Self {
@@ -89,8 +90,8 @@ impl Chain {
             let failed = verdict.is_err();
             let Some(settled) = self.settle(Stage::Certificate, plugin, verdict) else { continue };
             return match settled {
-                Err(_) if failed && plugin.on_error() == OnError::DefaultBundle && default().is_some() => {
-                    Ok(Decision { answer: default().expect("just seen"), by: None })
+                Err(refusal) if failed && plugin.on_error() == OnError::DefaultBundle => {
+                    default().map(|answer| Decision { answer, by: None }).ok_or(refusal)
                 }
                 settled => settled,
             };

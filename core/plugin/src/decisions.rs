@@ -51,7 +51,7 @@ impl Vary {
 /// The inputs of one question.
 pub(crate) struct Inputs<'a> {
     pub(crate) server_name: Option<&'a DnsName>,
-    /// None where the hook does not see the ClientHello.
+    /// None where the hook does not see the `ClientHello`.
     pub(crate) hello: Option<&'a ClientHello>,
     pub(crate) peer_ip: IpAddr,
     pub(crate) chain: &'a [Arc<CertFacts>],
@@ -81,7 +81,7 @@ impl Inputs<'_> {
             if vary.has(Vary::CRYPTO) {
                 for numbers in [&hello.cipher_suites, &hello.signature_schemes, &hello.named_groups] {
                     count(&mut key, numbers.len());
-                    numbers.iter().for_each(|number| key.extend(number.to_be_bytes()));
+                    key.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
                 }
             }
         }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     fn fresh(answer: u32, vary: Vary) -> Fresh<u32> {
-        Fresh { verdict: Verdict::Decided(answer), lease: Some(Lease { ttl: Duration::from_secs(60), vary }) }
+        Fresh { verdict: Verdict::Decided(answer), lease: Some(Lease { ttl: Duration::from_mins(1), vary }) }
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         let now = Instant::now();
         let good = hello("good.example");
         decisions.keep(&inputs(&good, "::1"), &fresh(7, Vary::SERVER_NAME), now);
-        let lease = Some(Lease { ttl: Duration::from_secs(60), vary: Vary::SERVER_NAME });
+        let lease = Some(Lease { ttl: Duration::from_mins(1), vary: Vary::SERVER_NAME });
         for n in 0..(MAX_POSITIVE + MAX_NEGATIVE) {
             let bad = hello(&format!("bad{n}.example"));
             let rejected = Rejected { why: Why::UnknownName, detail: String::new() };
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn the_oldest_decision_makes_room_for_the_one_over_the_bound() {
         let table = Table::new(3);
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         for key in 0..4_u8 {
             table.keep(vec![key], key, until);
         }

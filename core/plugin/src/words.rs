@@ -101,7 +101,8 @@ fn san(name: &SubjectAltName) -> certificates::San {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
