@@ -163,7 +163,7 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-    /// Text on a terminal, JSON otherwise.
+    /// Text: in colours on a terminal, plain otherwise.
     #[default]
     Auto,
 }

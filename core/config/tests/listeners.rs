@@ -49,7 +49,7 @@ fn the_documented_listeners_are_read_as_they_stand() {
     assert_eq!(certfile.value, PemSource::Path("etc/certs/server.pem".into()));
     assert_eq!(keyfile.at.to_string(), "etc/postern.conf:9:15");
     assert_eq!(tls.cacertfile.as_ref().unwrap().value, PemSource::Path("etc/certs/root-ca.pem".into()));
-    assert_eq!((tls.versions, tls.handshake_timeout), (Versions { tls12: true, tls13: true }, Duration::from_secs(15)));
+    assert_eq!((tls.versions, tls.handshake_timeout), (Versions { tls12: true, tls13: true }, Duration::from_secs(5)));
 
     let CertSource::Managed(certs) = &listeners[1].tls.as_ref().unwrap().source else { panic!("not managed") };
     let certs: Vec<_> = certs.iter().map(|c| (c.value.bundle.to_string(), c.value.sni.clone().unwrap())).collect();

@@ -18,7 +18,7 @@ pub(crate) enum Command {
     /// Run in the foreground until SIGTERM or SIGINT; the log goes to stderr.
     Serve {
         /// The configuration, in HOCON. Single settings can be overridden by environment variables such
-        /// as POSTERN_LISTENERS__SSL__DEFAULT__BIND=0.0.0.0:8883.
+        /// as `POSTERN_LISTENERS__SSL__DEFAULT__BIND=0.0.0.0:8883`.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// The form of log lines, instead of the configuration's log.format.

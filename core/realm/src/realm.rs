@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use postern_mqtt::Packet;
-use postern_mqtt::packet::{ConnAck, Connect, Disconnect, Version};
+use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
 use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
@@ -193,7 +193,7 @@ impl Realm {
     /// Whether this CONNECT may have a session.
     fn admit(&self, connect: &Connect, owner: &Owner) -> Result<(), ReasonCode> {
         // MQTT-3.1.3-8 of 3.1.1; 5.0 assigns an id to any client that has none.
-        if connect.client_id.is_empty() && !connect.clean_start && connect.version != Version::V5 {
+        if connect.client_id.is_empty() && !connect.clean_start && !connect.version.has_properties() {
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
         if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, Version};
+use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, SessionLifetime};
 use postern_mqtt::{Filter, packet};
 
 use crate::inflight::{Unreleased, Window};
@@ -37,7 +37,7 @@ impl Attachment {
             conn,
             window: usize::from(window),
             packet_bytes: connect.maximum_packet_size,
-            speaks_v5: connect.version == Version::V5,
+            speaks_v5: connect.version.has_properties(),
         }
     }
 
@@ -148,10 +148,9 @@ impl Session {
 /// The Session Expiry Interval that a CONNECT gets, in seconds. 3.x asks for none; its Clean Session 0 is
 /// a session of the configured length, and Clean Session 1 ends with the connection.
 pub(crate) fn granted_expiry_s(connect: &Connect, limits: &RealmLimits) -> u32 {
-    let wanted = match connect.version {
-        Version::V5 => connect.session_expiry.unwrap_or(0),
-        Version::V3_1 | Version::V3_1_1 if connect.clean_start => 0,
-        Version::V3_1 | Version::V3_1_1 => limits.session_expiry_default_s,
+    let wanted = match connect.session_lifetime() {
+        SessionLifetime::Seconds(seconds) => seconds,
+        SessionLifetime::UntilFurtherNotice => limits.session_expiry_default_s,
     };
     wanted.min(limits.session_expiry_max_s)
 }

@@ -80,7 +80,9 @@ struct Variant {
 /// Ratios are taken round by round and then their median, so that a slow round is slow on both sides.
 fn report(variants: &[Variant]) {
     let Some(native) = variants.first() else { return };
-    println!("{ROUNDS} rounds of {CONNECTIONS} connections: full TLS 1.3 handshake with client certificate, CONNECT, CONNACK\n");
+    println!(
+        "{ROUNDS} rounds of {CONNECTIONS} connections: full TLS 1.3 handshake with client certificate, CONNECT, CONNACK\n"
+    );
     println!("{:<16} {:>12} {:>12} {:>10}", "decisions", "CPU us/conn", "min", "ratio");
     for variant in variants {
         let ratios = variant.us.iter().zip(&native.us).map(|(ours, theirs)| ours / theirs).collect();
@@ -115,13 +117,13 @@ impl Material {
     fn make(dir: &Path) -> Result<Self, Failure> {
         let server_ca = Ca::new("bench server CA")?;
         let client_ca = Ca::new("bench client CA")?;
-        let server = server_ca.issue(pki::server(&[SERVER_NAME])?)?;
+        let server = server_ca.issue(&pki::server(&[SERVER_NAME])?)?;
         let bundle = dir.join("certs/ns/acme/mqtt");
         std::fs::create_dir_all(&bundle)?;
         std::fs::write(bundle.join("chain.pem"), server.chain_pem())?;
         std::fs::write(bundle.join("key.pem"), server.key_pem())?;
         std::fs::write(bundle.join("ca.pem"), client_ca.pem())?;
-        let device = client_ca.issue(pki::device_named(DEVICE))?;
+        let device = client_ca.issue(&pki::device_named(DEVICE))?;
         Ok(Self { data_dir: dir.to_owned(), client: Arc::new(client_config(&server_ca, &device)?) })
     }
 
@@ -207,10 +209,8 @@ struct NativeGate {
 
 impl NativeGate {
     fn new() -> Result<Self, Failure> {
-        let bundle = BundleRef {
-            namespace: Namespace::Tenant(NamespaceName::new("acme")?),
-            name: BundleName::new("mqtt")?,
-        };
+        let bundle =
+            BundleRef { namespace: Namespace::Tenant(NamespaceName::new("acme")?), name: BundleName::new("mqtt")? };
         Ok(Self { by_name: HashMap::from([(SERVER_NAME.to_owned(), bundle)]) })
     }
 

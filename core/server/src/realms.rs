@@ -40,7 +40,7 @@ impl Realms {
 
     fn begin(&self) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
-        let realm = Realm::new(self.limits.clone(), seed());
+        let realm = Realm::new(self.limits, seed());
         tokio::spawn(drive(realm, commands, self.began));
         mailbox
     }

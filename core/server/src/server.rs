@@ -260,7 +260,8 @@ async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Sh
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
-    let connection = Connection { conn, stream, link, input, outbox, realm, mounted, began: shared.began, unflushed: false };
+    let connection =
+        Connection { conn, stream, link, input, outbox, realm, mounted, began: shared.began, unflushed: false };
     let ended = Box::pin(connection.drive()).await;
     shared.connections.remove(&conn);
     tracing::info!(

@@ -45,15 +45,17 @@ pub enum Which {
 pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) -> Result<Staged, Vec<Problem>> {
     let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s);
     let mut problems = Vec::new();
+    let mut warnings = Vec::new();
     let mut listeners = Vec::new();
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
-        match stage_listener(listener, config, host, &mut bundles).await {
+        match stage_listener(listener, config, host, &mut bundles, &mut warnings).await {
             Ok(policy) => listeners.push(policy),
             Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() {
-        Ok(Staged { listeners, realm_limits: realm_limits(&config.mqtt), warnings: bundles.into_warnings() })
+        warnings.extend(bundles.into_warnings());
+        Ok(Staged { listeners, realm_limits: realm_limits(&config.mqtt), warnings })
     } else {
         Err(problems)
     }
@@ -64,9 +66,10 @@ async fn stage_listener(
     config: &Config,
     host: &Host,
     bundles: &mut Bundles,
+    warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
     let tls = match &listener.tls {
-        Some(tls) => Some(stage_tls(listener, tls, config, host, bundles).await?),
+        Some(tls) => Some(stage_tls(listener, tls, config, host, bundles, warnings).await?),
         None => None,
     };
     Ok(ListenerPolicy {
@@ -86,6 +89,7 @@ async fn stage_tls(
     config: &Config,
     host: &Host,
     bundles: &mut Bundles,
+    warnings: &mut Vec<Problem>,
 ) -> Result<TlsGate, Vec<Problem>> {
     let auth = client_auth(tls.client_auth);
     let entries = bundles.of_listener(listener, tls, auth)?;
@@ -100,6 +104,7 @@ async fn stage_tls(
     let keyring = Arc::new(keyring);
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let plugins = plugins::load(listener, tls, config, host, &directory).await?;
+    warnings.extend(plugins.unmapped(listener, auth));
     let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
     Ok(TlsGate {
         gate,
@@ -120,13 +125,13 @@ fn link_limits(mqtt: &Mqtt) -> Limits {
 }
 
 fn realm_limits(mqtt: &Mqtt) -> RealmLimits {
-    let mut limits = RealmLimits::default();
-    limits.packet_bytes = mqtt.max_packet_size;
-    limits.inflight_out = mqtt.max_inflight;
-    limits.queue_messages = mqtt.max_mqueue_len;
-    let expiry_s = u32::try_from(mqtt.session_expiry_interval.as_secs()).unwrap_or(u32::MAX);
-    limits.session_expiry_default_s = expiry_s;
-    limits
+    RealmLimits {
+        packet_bytes: mqtt.max_packet_size,
+        inflight_out: mqtt.max_inflight,
+        queue_messages: mqtt.max_mqueue_len,
+        session_expiry_default_s: u32::try_from(mqtt.session_expiry_interval.as_secs()).unwrap_or(u32::MAX),
+        ..RealmLimits::default()
+    }
 }
 
 /// Whether the certificate source is one that the standard plugins choose from.

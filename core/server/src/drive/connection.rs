@@ -107,7 +107,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.next(output, timer.as_mut()).await {
                 Event::Read => self.take_packets(output).await?,
                 Event::Wrote => {}
-                Event::Outbox => self.take_outbox(output)?,
+                Event::Outbox => {
+                    self.take_outbox(output)?;
+                    // What came behind the CONNECT has waited for the CONNACK.
+                    if !self.input.is_empty() {
+                        self.take_packets(output).await?;
+                    }
+                }
                 Event::Timer => self.check_keep_alive(output, timer.as_mut())?,
                 Event::Failed(error) => return Err(End { ended: Ended::Lost(error), departure: Departure::Lost }),
             }
@@ -159,7 +165,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Ok(Some(mut packet)) => match self.mount(&mut packet) {
                     Ok(()) => packets.push(packet),
-                    Err(reason) => break Some(self.broken(output, reason, "a topic does not fit under the mountpoint")),
+                    Err(reason) => {
+                        break Some(self.broken(output, reason, "a topic does not fit under the mountpoint"));
+                    }
                 },
                 Err(error) => {
                     if let Some(farewell) = error.farewell() {
@@ -187,7 +195,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_outbox(&mut self, output: &mut BytesMut) -> Result<(), End> {
         let taken = self.outbox.take();
         if taken.dropped > 0 {
-            tracing::debug!(connection = self.conn.0, dropped = taken.dropped, "QoS 0 messages dropped: the client reads too slowly");
+            tracing::debug!(
+                connection = self.conn.0,
+                dropped = taken.dropped,
+                "QoS 0 messages dropped: the client reads too slowly"
+            );
         }
         for mut packet in taken.packets {
             if !self.mounted.is_empty() {
@@ -225,7 +237,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn check_keep_alive(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
         let now = elapsed_ms(self.began);
         if self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now) {
-            return Err(self.broken(output, ReasonCode::KEEP_ALIVE_TIMEOUT, "no packet within one and a half keep-alive intervals"));
+            return Err(self.broken(
+                output,
+                ReasonCode::KEEP_ALIVE_TIMEOUT,
+                "no packet within one and a half keep-alive intervals",
+            ));
         }
         self.arm(timer);
         Ok(())
@@ -233,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The timer only moves when it fires: most packets come long before it.
     fn arm(&self, timer: Pin<&mut Sleep>) {
-        let far = Instant::now() + Duration::from_secs(24 * 3600);
+        let far = Instant::now() + Duration::from_hours(24);
         let deadline = self.link.keep_alive_deadline_ms().map_or(far, |ms| self.began + Duration::from_millis(ms));
         timer.reset(tokio::time::Instant::from_std(deadline));
     }
@@ -250,7 +266,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 /// Writes as much of `output` as the stream takes, then flushes.
-fn poll_write<S: AsyncWrite>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, output: &mut BytesMut) -> Poll<std::io::Result<()>> {
+fn poll_write<S: AsyncWrite>(
+    mut stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    output: &mut BytesMut,
+) -> Poll<std::io::Result<()>> {
     while !output.is_empty() {
         match stream.as_mut().poll_write(cx, output) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
@@ -265,7 +285,11 @@ fn poll_write<S: AsyncWrite>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, outp
 }
 
 /// One read into the spare room of `input`.
-fn poll_read<S: AsyncRead>(stream: Pin<&mut S>, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<std::io::Result<()>> {
+fn poll_read<S: AsyncRead>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<std::io::Result<()>> {
     let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES];
     let mut buffer = ReadBuf::uninit(&mut scratch);
     match stream.poll_read(cx, &mut buffer) {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use postern_identity::Namespace;
+use postern_mqtt::Packet;
 use postern_mqtt::packet::{Connect, Message, Publish, Subscribe, Unsubscribe};
 use postern_mqtt::reason::ReasonCode;
 use postern_mqtt::topic::{Filter, Topic};
-use postern_mqtt::Packet;
 
 /// A listener's `mountpoint`, with its placeholders.
 #[derive(Debug, Clone, Default)]

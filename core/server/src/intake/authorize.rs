@@ -14,7 +14,12 @@ impl Secured {
         Identified { stream: Stream::Tls(self.stream), identity }
     }
 
-    async fn identify(&self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Result<Option<Identity>, Refusal> {
+    async fn identify(
+        &self,
+        tls: &TlsGate,
+        budget: &mut Budget,
+        story: &mut Story,
+    ) -> Result<Option<Identity>, Refusal> {
         if self.namespace_open {
             self.settle_namespace(tls, budget, story).await?;
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use postern_identity::{
-    BundleRef, CertificateQuestion, ClientAuthWish, ClientHello, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
+    BundleRef, CertificateQuestion, ClientAuthWish, ClientHello, NamespaceOutcome, NamespaceQuestion, Refusal, Stage,
+    Why,
 };
 use postern_tls::Bundle;
 use tokio::net::TcpStream;
@@ -27,15 +28,12 @@ pub(crate) struct Chosen {
 
 impl Greeted {
     /// A refusal is told with a TLS alert.
-    pub(super) async fn choose(
-        self,
-        tls: &TlsGate,
-        budget: &mut Budget,
-        story: &mut Story,
-    ) -> Result<Chosen, Refusal> {
+    pub(super) async fn choose(self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Result<Chosen, Refusal> {
         let Self { mut start, hello } = self;
         match decide(tls, &hello, budget, story).await {
-            Ok((bundle, client_auth, namespace_open)) => Ok(Chosen { start, hello, bundle, client_auth, namespace_open }),
+            Ok((bundle, client_auth, namespace_open)) => {
+                Ok(Chosen { start, hello, bundle, client_auth, namespace_open })
+            }
             Err(refusal) => {
                 send_alert(&mut start.io, refusal.why).await;
                 Err(refusal)

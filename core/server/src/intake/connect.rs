@@ -41,7 +41,7 @@ impl Identified {
         story: &mut Story,
     ) -> Result<Admitted, Refusal> {
         let Self { mut stream, identity } = self;
-        let mut link = Link::new(policy.link_limits.clone(), elapsed_ms(began));
+        let mut link = Link::new(policy.link_limits, elapsed_ms(began));
         let mut input = BytesMut::new();
         let deadline = tokio::time::Instant::from_std(at + CONNECT_WAIT);
         let received = tokio::time::timeout_at(deadline, receive(&mut stream, &mut link, &mut input, began)).await;
@@ -120,8 +120,10 @@ fn admit(
     }
     if let Some(fixed) = &identity.client_id {
         if !connect.client_id.is_empty() && *connect.client_id != *fixed.as_str() {
-            let detail =
-                format!("the CONNECT has the client identifier {}, the certificate {fixed}", Refusal::foreign(&connect.client_id));
+            let detail = format!(
+                "the CONNECT has the client identifier {}, the certificate {fixed}",
+                Refusal::foreign(&connect.client_id)
+            );
             return Err(Refusal::new(Stage::Connect, Why::ClientIdMismatch, detail));
         }
         connect.client_id = Arc::from(fixed.as_str());
@@ -132,9 +134,9 @@ fn admit(
         .mount(&connect.client_id, username, &story.namespace)
         .map_err(|error| Refusal::new(Stage::Connect, Why::NotAllowed, error.to_string()))?;
     if !mounted.is_empty() {
-        mounted
-            .enter_connect(&mut connect)
-            .map_err(|_| Refusal::new(Stage::Connect, Why::NotAllowed, "the will's topic does not fit under the mountpoint"))?;
+        mounted.enter_connect(&mut connect).map_err(|_| {
+            Refusal::new(Stage::Connect, Why::NotAllowed, "the will's topic does not fit under the mountpoint")
+        })?;
     }
     Ok((connect, owner, mounted))
 }

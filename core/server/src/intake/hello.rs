@@ -1,4 +1,4 @@
-//! Reads the ClientHello, and nothing behind it.
+//! Reads the `ClientHello`, and nothing behind it.
 
 use std::time::Instant;
 

@@ -30,7 +30,7 @@ use crate::report::Story;
 /// From accept to a complete CONNECT.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
-/// From accept to the first byte of the ClientHello.
+/// From accept to the first byte of the `ClientHello`.
 const FIRST_BYTE_WAIT: Duration = Duration::from_secs(2);
 
 /// A socket that was let in so far.
@@ -66,7 +66,8 @@ async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story
         let chosen = greeted.choose(tls, &mut budget, story).await?;
         chosen.handshake(tls).await
     };
-    let late = || Refusal::new(Stage::Handshake, Why::TimedOut, format!("no handshake within {:?}", tls.handshake_timeout));
+    let late =
+        || Refusal::new(Stage::Handshake, Why::TimedOut, format!("no handshake within {:?}", tls.handshake_timeout));
     let secured = tokio::time::timeout_at(deadline, handshake).await.map_err(|_| late())??;
     Ok(secured.authorize(tls, &mut budget, story).await)
 }

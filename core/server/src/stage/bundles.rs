@@ -48,7 +48,7 @@ impl Bundles {
         match &tls.source {
             CertSource::Files { certfile, keyfile, password } => {
                 let bundle = self
-                    .from_files(&path, tls, (certfile, keyfile, password.as_ref()))
+                    .files(&path, tls, (certfile, keyfile, password.as_ref()))
                     .and_then(|bundle| wants_ca(bundle, auth, &path, &certfile.at))
                     .map_err(|problem| vec![problem])?;
                 Ok(vec![KeyringEntry { bundle, sni: None }])
@@ -84,14 +84,17 @@ impl Bundles {
             path: path.to_owned(),
             at: at.clone(),
             text: format!("the bundle {name} cannot be read: {text}"),
-            hint: Some(format!("a bundle is chain.pem, key.pem and, for client certificates, ca.pem in {}", dir.display())),
+            hint: Some(format!(
+                "a bundle is chain.pem, key.pem and, for client certificates, ca.pem in {}",
+                dir.display()
+            )),
         })?;
         let bundle = self.parse(name.clone(), &texts, path, at, &dir.display().to_string())?;
         self.managed.insert(name.clone(), Arc::clone(&bundle));
         Ok(bundle)
     }
 
-    fn from_files(
+    fn files(
         &mut self,
         path: &str,
         tls: &Tls,
@@ -108,7 +111,14 @@ impl Bundles {
         self.parse(name, &texts, path, &certfile.at, "certfile, keyfile and cacertfile")
     }
 
-    fn parse(&mut self, name: BundleRef, texts: &Texts, path: &str, at: &Origin, from: &str) -> Result<Arc<Bundle>, Problem> {
+    fn parse(
+        &mut self,
+        name: BundleRef,
+        texts: &Texts,
+        path: &str,
+        at: &Origin,
+        from: &str,
+    ) -> Result<Arc<Bundle>, Problem> {
         let set = PemSet {
             chain: &texts.chain,
             key: &texts.key,
@@ -170,9 +180,12 @@ fn read_source(source: &Spanned<PemSource>, path: &str) -> Result<Vec<u8>, Probl
 fn read_password(source: &Spanned<PasswordSource>, path: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
     match &source.value {
         PasswordSource::Inline(password) => Ok(password.expose().as_bytes().to_vec().into()),
-        PasswordSource::File(file) => read_file(file)
-            .map(first_line)
-            .map_err(|text| Problem { path: path.to_owned(), at: source.at.clone(), text, hint: None }),
+        PasswordSource::File(file) => read_file(file).map(first_line).map_err(|text| Problem {
+            path: path.to_owned(),
+            at: source.at.clone(),
+            text,
+            hint: None,
+        }),
     }
 }
 

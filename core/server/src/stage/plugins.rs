@@ -6,13 +6,29 @@ use std::time::Duration;
 
 use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem, Tls};
 use postern_identity::BundleDirectory;
-use postern_plugin::{Host, Plugin, PluginSpec};
+use postern_plugin::{Hook, Host, Plugin, PluginSpec};
+use postern_tls::ClientAuth;
 
 /// What a listener's gate runs.
 pub(super) struct Plugins {
     pub(super) loaded: Vec<Plugin>,
     /// The timeouts that the operator gave, added up.
     pub(super) longest_timeouts: Duration,
+}
+
+impl Plugins {
+    /// A certificate that was verified lets its holder in, but says nothing about who it is unless a plugin maps it.
+    pub(super) fn unmapped(&self, listener: &Listener, auth: ClientAuth) -> Option<Problem> {
+        let mapped = self.loaded.iter().any(|plugin| plugin.hooks().contains(&Hook::Identity));
+        (auth != ClientAuth::Off && !mapped).then(|| Problem {
+            path: format!("listeners.{}.{}", listener.kind.word(), listener.name),
+            at: listener.at.clone(),
+            text: "client certificates are verified, but no plugin maps them to an identity: any holder of one may \
+                   use any user name and client identifier"
+                .to_owned(),
+            hint: Some("add mtls-identity to `plugins`, or set `peer_cert_as_username`".to_owned()),
+        })
+    }
 }
 
 /// One to be loaded, and where it was asked for.
