@@ -26,6 +26,9 @@ const EVENTS_WAITING_MAX: usize = 4096;
 /// First compilation of the plugins included, on a machine that is busy.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
+/// For the lines that explain a failure and were not read yet.
+const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
+
 /// Longer than the broker's own drain.
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -239,8 +242,16 @@ impl Broker {
             .collect()
     }
 
-    /// The newest lines of the log, oldest first.
-    pub fn last_lines(&self, count: usize) -> Vec<String> {
+    /// The newest lines of the log, oldest first, with those that are just being written.
+    pub async fn last_lines(&mut self, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + LAST_LINES_WITHIN;
+        while let Ok(Some(line)) = timeout_at(deadline, self.lines.recv()).await {
+            self.take(line);
+        }
+        self.kept_lines(count)
+    }
+
+    fn kept_lines(&self, count: usize) -> Vec<String> {
         let skip = self.kept.len().saturating_sub(count);
         self.kept.iter().skip(skip).map(|line| readable(line)).collect()
     }
@@ -296,7 +307,7 @@ impl Broker {
         while let Some(line) = self.lines.recv().await {
             self.take(line);
         }
-        StartFailure { error, log: self.last_lines(LINES_KEPT) }
+        StartFailure { error, log: self.kept_lines(LINES_KEPT) }
     }
 }
 

@@ -123,7 +123,7 @@ async fn run(arguments: &Arguments, colours: Colours) -> Result<ExitCode, Failur
         }
         Some(Err(failed)) => {
             let mut failure = Failure::new(failed.step, failed.why);
-            failure.log = broker.last_lines(LINES_SHOWN);
+            failure.log = broker.last_lines(LINES_SHOWN).await;
             // The step's failure is the one to report.
             let _ = broker.stop().await;
             return Err(failure);
@@ -167,7 +167,7 @@ async fn watch(broker: &mut Broker, stop: &mut StopSignals, colours: Colours) ->
         };
         let Some(line) = line else {
             let mut failure = Failure::new("running", broker.ended().await);
-            failure.log = broker.last_lines(LINES_SHOWN);
+            failure.log = broker.last_lines(LINES_SHOWN).await;
             return Err(failure);
         };
         let text = match Event::parse(&line) {

@@ -2,7 +2,7 @@
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Stage, Trouble};
+use super::{Stage, Trouble, shown};
 use crate::dial::{self, DialError, Trust};
 use crate::pki::sha256_hex;
 use crate::screen::{Table, one_line};
@@ -19,7 +19,7 @@ const ASKED: [(Option<&str>, Option<&str>); 5] = [
     (Some("mqtt.unknown.example.org"), None),
 ];
 
-pub(super) async fn show(stage: &Stage<'_>) -> Result<(), Trouble> {
+pub(super) async fn show(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     stage.heading("1. One port: the certificate follows the server name (SNI)");
     let mut table = Table::new(["asked for", "served", "bundle", "SHA-256"]);
     let mut wrong = None;
@@ -33,13 +33,13 @@ pub(super) async fn show(stage: &Stage<'_>) -> Result<(), Trouble> {
                 bundle.clone().unwrap_or_else(|| "unknown".to_owned()),
                 digest[..DIGITS_SHOWN].to_owned(),
             ],
-            Seen::Nothing { why } => [asked.clone(), format!("nothing: {}", one_line(why, 80)), "–".into(), "–".into()],
+            Seen::Nothing { why, by } => [asked.clone(), format!("nothing: {why}"), "–".into(), format!("– (by {by})")],
         };
         if seen.bundle() == expected {
             table.right(cells);
         } else {
             table.wrong(cells);
-            wrong.get_or_insert(format!("{asked} must be answered by {}", expected.unwrap_or("nothing")));
+            wrong.get_or_insert(format!("{asked}: {} instead of {}", seen.words(), expected.unwrap_or("nothing")));
         }
     }
     print!("{}", table.render(stage.colours));
@@ -48,7 +48,7 @@ pub(super) async fn show(stage: &Stage<'_>) -> Result<(), Trouble> {
 
 enum Seen {
     Certificate { subject: String, bundle: Option<String>, digest: String },
-    Nothing { why: String },
+    Nothing { why: String, by: String },
 }
 
 impl Seen {
@@ -59,14 +59,27 @@ impl Seen {
             Self::Nothing { .. } => None,
         }
     }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Certificate { subject, .. } => one_line(subject, 60),
+            Self::Nothing { why, by } => format!("nothing, for {why} (by {by})"),
+        }
+    }
 }
 
 /// Without a certificate of its own, the client sees what is served and gets no further.
-async fn look(stage: &Stage<'_>, name: Option<&str>) -> Result<Seen, Trouble> {
+async fn look(stage: &mut Stage<'_>, name: Option<&str>) -> Result<Seen, Trouble> {
     let config = stage.client_config(Trust::AnyName, None)?;
-    let tls = match dial::dial(stage.address, name, config).await {
+    let tcp = dial::connect(stage.address).await?;
+    let peer = tcp.local_addr()?;
+    let tls = match dial::handshake(tcp, name, config).await {
         Ok(tls) => tls,
-        Err(DialError::Handshake(error)) => return Ok(Seen::Nothing { why: error.to_string() }),
+        Err(DialError::Handshake(_)) => {
+            let event = stage.decision_on(peer).await?;
+            let by = event.field("by").unwrap_or_else(|| "the broker".to_owned());
+            return Ok(Seen::Nothing { why: shown(&event, "why"), by });
+        }
         Err(other) => return Err(other.into()),
     };
     let leaf = tls

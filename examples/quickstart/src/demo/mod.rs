@@ -67,7 +67,7 @@ pub struct Stage<'a> {
 
 /// Runs all steps; the first that fails ends it.
 pub async fn run(mut stage: Stage<'_>) -> Result<(), Failed> {
-    certificates::show(&stage).await.map_err(|trouble| trouble.at("certificates by server name"))?;
+    certificates::show(&mut stage).await.map_err(|trouble| trouble.at("certificates by server name"))?;
     let devices = admission::show_admitted(&mut stage).await.map_err(|trouble| trouble.at("devices let in"))?;
     admission::show_refused(&mut stage).await.map_err(|trouble| trouble.at("devices refused"))?;
     messages::show(&stage, devices).await.map_err(|trouble| trouble.at("messages"))
@@ -100,5 +100,5 @@ impl Stage<'_> {
 
 /// A field of an event, or a dash.
 fn shown(event: &Event, field: &str) -> String {
-    event.field(field).map_or_else(|| "–".to_owned(), |text| crate::screen::one_line(&text, 80))
+    event.field(field).map_or_else(|| "–".to_owned(), |text| crate::screen::one_line(&text, 120))
 }
