@@ -71,7 +71,7 @@ pub struct Mqtt {
     pub max_inflight: u16,
     /// Messages that wait for one client.
     pub max_mqueue_len: usize,
-    /// How long the session of an absent MQTT 3.1.1 client is kept, and the longest that an MQTT 5.0 client may ask for.
+    /// How long the session of an absent MQTT 3.x client is kept, which cannot say it itself.
     pub session_expiry_interval: Duration,
     /// For listeners that say nothing themselves.
     pub peer_cert_as_username: PeerCert,

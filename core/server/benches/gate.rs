@@ -198,8 +198,8 @@ async fn start(material: &Material, name: &str, settings: &str, native: bool) ->
     Ok(address)
 }
 
-fn shown(problems: Vec<postern_config::Problem>) -> Failure {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()
+fn shown(problems: impl IntoIterator<Item = postern_config::Problem>) -> Failure {
+    problems.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>().join("\n").into()
 }
 
 /// The decisions of the three plugins, as plain Rust in the same binary.
