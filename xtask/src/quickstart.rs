@@ -21,9 +21,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     eprintln!("[1/3] the plugins");
     guests::build(&repository::root().join("plugins"), &repository::components())?;
     eprintln!("[2/3] the broker (the first time takes some minutes)");
-    // Both in one go, so that what they share is built once.
+    // All in one go, so that what they share is built once, and in the same way as for the tests.
     let status = repository::cargo()
-        .args(["build", "--package", "postern", "--package", "postern-quickstart"])
+        .args(["build", "--workspace", "--bins"])
         .status()
         .map_err(|error| Failure::new("cargo cannot be started").because(error))?;
     if !status.success() {
