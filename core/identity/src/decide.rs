@@ -71,7 +71,7 @@ pub enum NamespaceOutcome {
     Found(Namespace),
     /// A plugin wants the verified chain; only before the handshake.
     NeedCertificate,
-    /// No plugin decided: the listener's own namespace (the global one) holds.
+    /// No plugin decided: the listener's own namespace holds.
     Undecided,
 }
 

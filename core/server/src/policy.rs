@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::ClientAuth as ConfiguredClientAuth;
-use postern_identity::{Gate, ListenerId};
+use postern_identity::{Gate, ListenerId, Namespace};
 use postern_mqtt::Limits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 
@@ -36,6 +36,9 @@ pub struct TlsGate {
     pub gate: Arc<dyn Gate>,
     /// All plugins of one handshake together may take this long.
     pub gate_budget: Duration,
+    /// Whose a connection is where no plugin decides: the tenant's if all bundles of the listener are one
+    /// tenant's, else nobody's in particular.
+    pub namespace: Namespace,
     /// The bundles in reach.
     pub keyring: Arc<Keyring>,
     /// Ready-made TLS configurations.

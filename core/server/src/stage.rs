@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::{CertSource, Config, Listener, Mqtt, Problem, Tls};
-use postern_identity::{BundleDirectory, Gate};
+use postern_identity::{BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
@@ -108,6 +108,7 @@ async fn stage_tls(
     let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
     Ok(TlsGate {
         gate,
+        namespace: own_namespace(&keyring),
         gate_budget: GATE_BUDGET.max(plugins.longest_timeouts),
         keyring,
         configs: ServerConfigs::new(TlsPolicy {
@@ -131,6 +132,15 @@ fn realm_limits(mqtt: &Mqtt) -> RealmLimits {
         queue_messages: mqtt.max_mqueue_len,
         session_expiry_default_s: u32::try_from(mqtt.session_expiry_interval.as_secs()).unwrap_or(u32::MAX),
         ..RealmLimits::default()
+    }
+}
+
+/// Whose the listener is.
+fn own_namespace(keyring: &Keyring) -> Namespace {
+    let mut owners = keyring.bundles().map(|bundle| &bundle.name().namespace);
+    match owners.next() {
+        Some(first) if owners.all(|other| other == first) => first.clone(),
+        _ => Namespace::Global,
     }
 }
 

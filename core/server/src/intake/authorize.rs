@@ -59,9 +59,7 @@ impl Secured {
                 };
                 Err(Refusal { by: decision.by, ..Refusal::new(Stage::Namespace, Why::NotAllowed, detail) })
             }
-            NamespaceOutcome::Undecided => {
-                Err(Refusal::new(Stage::Namespace, Why::NotAllowed, "no plugin knows a namespace for this certificate"))
-            }
+            NamespaceOutcome::Undecided => Ok(()),
         }
     }
 }

@@ -48,6 +48,7 @@ async fn decide(
     budget: &mut Budget,
     story: &mut Story,
 ) -> Result<(Arc<Bundle>, ClientAuthWish, bool), Refusal> {
+    story.namespace.clone_from(&tls.namespace);
     let question = NamespaceQuestion { peer: &story.peer, hello, chain: &[] };
     let decision = budget.spend(Stage::Namespace, tls.gate.namespace(question)).await?;
     let namespace_open = match decision.answer {

@@ -94,12 +94,16 @@ fn standard(listener: &Listener, tls: &Tls) -> Vec<(&'static str, serde_json::Va
         ("peer_cert_as_username", listener.peer_cert_as_username),
         ("peer_cert_as_clientid", listener.peer_cert_as_clientid),
     ];
-    let set: serde_json::Map<_, _> = shorthands
+    let mut set: serde_json::Map<_, _> = shorthands
         .into_iter()
         .filter(|(_, value)| *value != PeerCert::Disabled)
         .map(|(key, value)| (key.to_owned(), value.word().into()))
         .collect();
     if !set.is_empty() {
+        // As in EMQX: what no certificate field is taken for comes from the CONNECT.
+        if listener.peer_cert_as_username == PeerCert::Disabled {
+            set.insert("username_from_connect".to_owned(), true.into());
+        }
         plugins.push(("mtls-identity", set.into()));
     }
     plugins
