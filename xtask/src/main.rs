@@ -1,6 +1,7 @@
 //! The tasks of this repository, one file per command: `cargo xtask help`.
 
 mod build_plugins;
+mod conformance;
 mod debian;
 mod failure;
 mod guests;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Task {
     /// Build the guests under `plugins/` into components: target/plugins/NAME.wasm.
     BuildPlugins(build_plugins::Arguments),
+    /// Write tests/conformance.md: which test holds which statement of the MQTT standards.
+    ConformanceTable(conformance::Arguments),
     /// Build everything, then show what the gate does through real sockets, and leave the broker running.
     Quickstart(quickstart::Arguments),
     /// Run every check and test there is, and install what they need.
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome: Result<(), Failure> = match arguments.task {
         Task::BuildPlugins(arguments) => build_plugins::run(&arguments),
+        Task::ConformanceTable(arguments) => conformance::run(&arguments),
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Test => test::run(),
         Task::Tidy => tidy::run(),

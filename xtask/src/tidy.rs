@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::repository;
+use crate::{conformance, repository};
 
 /// Longest source file, in lines.
 const LINES_MAX: usize = 600;
@@ -51,6 +51,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         }
     }
     check_wit(&mut faults)?;
+    conformance::check()?;
     if faults.is_empty() {
         println!("tidy: nothing to mend");
         return Ok(());
@@ -163,7 +164,7 @@ fn check_wit(faults: &mut Vec<Fault>) -> Result<(), Failure> {
 }
 
 /// All Rust files below a directory, build output left out.
-fn sources(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn sources(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for path in entries(dir)? {
         if path.is_dir() && name_of(&path) != "target" && !name_of(&path).starts_with('.') {
@@ -181,7 +182,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(listing.filter_map(Result::ok).map(|entry| entry.path()).collect())
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("{} cannot be read", repository::shown(file))).because(error))
 }

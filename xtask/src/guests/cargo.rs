@@ -95,7 +95,8 @@ fn watched(mut command: Command, step: &Step) -> Result<String, Failure> {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
         if PROGRESS.iter().any(|word| line.trim_start().starts_with(word)) {
             step.detail(line.trim());
         } else {
@@ -104,7 +105,11 @@ fn watched(mut command: Command, step: &Step) -> Result<String, Failure> {
     }
     let status = child.wait().map_err(failed)?;
     let text = messages.join().expect("the reader only reads").map_err(failed)?;
-    if status.success() { Ok(text) } else { Err(Failure::new("the plugins do not build; cargo says why above")) }
+    if status.success() {
+        return Ok(text);
+    }
+    // A cargo that was killed says nothing; its status does.
+    Err(Failure::new(format!("the plugins do not build; cargo says why above ({status})")))
 }
 
 #[cfg(test)]
