@@ -131,13 +131,21 @@ impl Refusal {
         Self { at, why, detail: detail.into(), by: None }
     }
 
-    /// Cuts a text of a peer or plugin to size and escapes what would break a log line.
+    /// Cuts a text of a peer or plugin to size and escapes what would break a log line. Quotation marks
+    /// stay as they are.
     pub fn foreign(text: &str) -> String {
         let mut end = text.len().min(Self::MAX_FOREIGN_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        text[..end].escape_debug().to_string()
+        let mut shown = String::with_capacity(end);
+        for character in text[..end].chars() {
+            match character {
+                '"' | '\'' => shown.push(character),
+                other => shown.extend(other.escape_debug()),
+            }
+        }
+        shown
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem, Tls};
 use postern_identity::BundleDirectory;
-use postern_plugin::{Hook, Host, Plugin, PluginSpec};
+use postern_plugin::{Hook, Host, LoadError, Plugin, PluginSpec};
 use postern_tls::ClientAuth;
 
 /// What a listener's gate runs.
@@ -53,10 +53,26 @@ pub(super) async fn load(
     for Wanted { path, at, entry } in wanted {
         match host.load(&spec(&entry), &listener.id, Arc::clone(directory)).await {
             Ok(plugin) => loaded.push(plugin),
-            Err(error) => problems.push(Problem { path, at, text: error.to_string(), hint: None }),
+            Err(error) => {
+                let hint = hint(&error, &entry, listener.plugins.is_none());
+                problems.push(Problem { path, at, text: error.to_string(), hint });
+            }
         }
     }
     if problems.is_empty() { Ok(Plugins { loaded, longest_timeouts }) } else { Err(problems) }
+}
+
+/// What helps where a file is not where it should be.
+fn hint(error: &LoadError, entry: &PluginEntry, standard: bool) -> Option<String> {
+    if !matches!(error, LoadError::Read { .. }) {
+        return None;
+    }
+    let shown = std::path::absolute(&entry.path).unwrap_or_else(|_| entry.path.clone());
+    Some(if standard {
+        format!("looked for at {}; say with `plugins.dir` where the standard plugins are", shown.display())
+    } else {
+        format!("looked for at {}; relative paths are meant from the working directory", shown.display())
+    })
 }
 
 fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
