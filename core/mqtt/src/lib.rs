@@ -5,6 +5,7 @@
 //! bytes out. [`wire`] is the format itself, for either end; whoever plays the client uses it directly.
 //! Nothing outside this crate knows which version a connection speaks.
 
+mod alias;
 mod fault;
 pub mod limits;
 pub mod link;

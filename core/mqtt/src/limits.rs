@@ -14,6 +14,9 @@ pub struct Limits {
     pub packet_bytes: u32,
     /// Highest inbound topic alias; CONNACK must announce it. [`TOPIC_ALIAS_MAXIMUM`]
     pub topic_alias_maximum: u16,
+    /// Highest outbound topic alias; the client's Topic Alias Maximum may lower it, 0 is none.
+    /// [`OUTBOUND_TOPIC_ALIASES`]
+    pub outbound_topic_aliases: u16,
     /// User properties in one packet; those of a will count apart. [`USER_PROPERTIES`]
     pub user_properties: usize,
     /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE. [`FILTERS`]
@@ -32,6 +35,8 @@ pub const CONNECT_PACKET_BYTES: u32 = 16 * 1024;
 pub const PACKET_BYTES: u32 = 1024 * 1024;
 /// A device publishes to few topics; each alias pins one topic name of up to 64 KiB.
 pub const TOPIC_ALIAS_MAXIMUM: u16 = 16;
+/// A client that watches one device gets every topic short; each alias keeps one topic name of up to 1 KiB.
+pub const OUTBOUND_TOPIC_ALIASES: u16 = 16;
 /// Each costs two allocations here and once more for every subscriber it is written to.
 pub const USER_PROPERTIES: usize = 64;
 /// A packet of 1 MiB could otherwise hold 350,000 filters, each of them an insertion.
@@ -47,6 +52,7 @@ impl Default for Limits {
             connect_packet_bytes: CONNECT_PACKET_BYTES,
             packet_bytes: PACKET_BYTES,
             topic_alias_maximum: TOPIC_ALIAS_MAXIMUM,
+            outbound_topic_aliases: OUTBOUND_TOPIC_ALIASES,
             user_properties: USER_PROPERTIES,
             filters: FILTERS,
             keep_alive_max_s: KEEP_ALIVE_MAX_S,

@@ -9,10 +9,12 @@
 
 use bytes::BytesMut;
 
+use crate::alias::{Aliases, Naming};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::packet::{ConnAck, Connect, Disconnect, Packet, Version};
 use crate::reason::ReasonCode;
+use crate::topic::Topic;
 use crate::wire::{Decoder, Keep, Sender, Style, encode_within};
 
 pub use crate::wire::Sent;
@@ -31,6 +33,9 @@ pub struct Link {
     state: State,
     /// When the last whole packet of the client was taken.
     heard_ms: u64,
+    /// From here to the client. Those of the other direction are the decoder's: the two have nothing to do with
+    /// each other (3.3.2.3.4).
+    aliases: Aliases,
 }
 
 #[derive(Debug)]
@@ -108,7 +113,8 @@ impl LinkError {
 impl Link {
     /// A connection that awaits its CONNECT.
     pub fn new(limits: Limits, now_ms: u64) -> Self {
-        Self { decoder: Decoder::new(Sender::Client, None, limits), limits, state: State::Fresh, heard_ms: now_ms }
+        let decoder = Decoder::new(Sender::Client, None, limits);
+        Self { decoder, limits, state: State::Fresh, heard_ms: now_ms, aliases: Aliases::new(0) }
     }
 
     /// Takes the next whole packet out of `input`; `None`: more bytes are needed, or the CONNECT was not yet
@@ -135,7 +141,12 @@ impl Link {
         };
         self.heard_ms = now_ms;
         match &packet {
-            Packet::Connect(connect) => self.state = State::Greeted(Client::new(connect, &self.limits)),
+            Packet::Connect(connect) => {
+                // MQTT-3.1.2-26, MQTT-3.1.2-27
+                let maximum = connect.topic_alias_maximum.unwrap_or(0).min(self.limits.outbound_topic_aliases);
+                self.aliases = Aliases::new(maximum);
+                self.state = State::Greeted(Client::new(connect, &self.limits));
+            }
             Packet::Disconnect(_) => self.state = State::OVER,
             _ => {}
         }
@@ -178,18 +189,42 @@ impl Link {
     /// 5.0: where the client's Maximum Packet Size is too small, user properties and reason string of anything
     /// but a PUBLISH are left out, in this order (MQTT-3.2.2-19, MQTT-3.4.2-2 and their like); what then is still
     /// too large is not written (MQTT-3.1.2-24). If the client wants no problem information, these two go into
-    /// PUBLISH, CONNACK and DISCONNECT only (MQTT-3.1.2-29). 3.x: failures become what the version can say.
+    /// PUBLISH, CONNACK and DISCONNECT only (MQTT-3.1.2-29). A topic that repeats is given an alias if the client
+    /// takes one, so what was written must be sent. 3.x: failures become what the version can say.
     pub fn send(&mut self, packet: &Packet, output: &mut BytesMut) -> Sent {
         let Some(style) = self.style(packet) else {
             return Sent::NotInThisVersion;
         };
-        let sent = write(style, self.packet_bytes(), packet, output);
+        let sent = match packet {
+            Packet::Publish(publish) => self.publish(style, packet, &publish.message.topic, output),
+            // MQTT-3.14.2-2: that word is the client's.
+            Packet::Disconnect(disconnect) if disconnect.session_expiry.is_some() => {
+                let disconnect = Disconnect { session_expiry: None, ..disconnect.clone() };
+                write(style, self.packet_bytes(), &Packet::Disconnect(disconnect), output)
+            }
+            _ => write(style, self.packet_bytes(), packet, output),
+        };
         match (packet, &self.state) {
             (Packet::ConnAck(ack), State::Greeted(client)) if sent == Sent::Written && !ack.reason.is_error() => {
                 self.state = State::Live(*client);
             }
             (Packet::ConnAck(_) | Packet::Disconnect(_), _) => {
                 self.state = State::OVER;
+            }
+            _ => {}
+        }
+        sent
+    }
+
+    /// Writes a PUBLISH, shorter where an alias stands for its topic.
+    fn publish(&mut self, style: Style, packet: &Packet, topic: &Topic, output: &mut BytesMut) -> Sent {
+        let naming = self.aliases.naming(topic);
+        let sent = encode_within(Style { naming, ..style }, self.packet_bytes(), packet, output);
+        match naming {
+            Naming::Introduce(alias) if sent == Sent::Written => self.aliases.introduced(topic, alias),
+            // What introduces an alias is longer than the plain packet, which may just fit.
+            Naming::Introduce(_) if sent == Sent::TooLarge => {
+                return encode_within(style, self.packet_bytes(), packet, output);
             }
             _ => {}
         }
@@ -216,7 +251,7 @@ impl Link {
             }
             _ => return None,
         };
-        Some(Style { version, keep })
+        Some(Style { version, keep, naming: Naming::Name })
     }
 
     fn packet_bytes(&self) -> usize {
@@ -277,10 +312,10 @@ fn is_of_server(packet: &Packet) -> bool {
     )
 }
 
-/// Writes the packet, explaining less and less until it fits.
+/// Writes a packet that is no PUBLISH, explaining less and less until it fits.
 fn write(style: Style, packet_bytes: usize, packet: &Packet, output: &mut BytesMut) -> Sent {
     let sent = encode_within(style, packet_bytes, packet, output);
-    if sent != Sent::TooLarge || style.keep == Keep::NEITHER || matches!(packet, Packet::Publish(_)) {
+    if sent != Sent::TooLarge || style.keep == Keep::NEITHER {
         return sent;
     }
     for keep in [Keep::REASON_STRING, Keep::NEITHER] {

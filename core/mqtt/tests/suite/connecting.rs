@@ -83,6 +83,59 @@ fn b_03_mqtt_3_1_2_12_will_qos_3_is_refused() {
     assert_eq!(will.message.payload[..], *b"x");
 }
 
+/// The five fields of a payload with all of them, in hexadecimal.
+const FIELDS: [&str; 5] = ["0001 61", "0001 77", "0002 6D73", "0001 75", "0001 70"];
+
+#[test]
+fn what_the_flags_announce_is_there_in_its_order_and_nothing_else() {
+    for level in [4, 5] {
+        let no_properties = if level == 5 { "00" } else { "" };
+        let payload = |fields: &[usize]| {
+            let field =
+                |&at: &usize| if at == 1 { format!("{no_properties}{}", FIELDS[1]) } else { FIELDS[at].to_owned() };
+            fields.iter().map(field).collect::<String>()
+        };
+        // Client identifier; will topic and will message; user name; password.
+        for (flags, fields) in [
+            (0b0000_0010, &[0][..]),
+            (0b0000_0110, &[0, 1, 2]),
+            (0b1000_0010, &[0, 3]),
+            (0b1100_0010, &[0, 3, 4]),
+            (0b1100_0110, &[0, 1, 2, 3, 4]),
+        ] {
+            let Packet::Connect(connect) = taken(&mut fresh(), &connect_bytes(level, flags, "", &payload(fields)))
+            else {
+                panic!("CONNECT")
+            };
+            assert_eq!(&*connect.client_id, "a");
+            let will = connect.will.map(|will| (will.message.topic.as_str().to_owned(), will.message.payload.to_vec()));
+            assert_eq!(will, fields.contains(&1).then(|| ("w".to_owned(), b"ms".to_vec())));
+            assert_eq!(connect.username.as_deref(), fields.contains(&3).then_some("u"));
+            assert_eq!(connect.password, fields.contains(&4).then(|| Password("p".into())));
+
+            let said = if level == 5 { conn_ack_hex(ReasonCode::MALFORMED_PACKET) } else { String::new() };
+            let short = payload(&fields[..fields.len() - 1]);
+            refuses_connect(&connect_bytes(level, flags, "", &short), Fault::Truncated, &said);
+            let long = payload(fields) + FIELDS[4];
+            refuses_connect(&connect_bytes(level, flags, "", &long), Fault::TrailingBytes, &said);
+        }
+    }
+}
+
+#[test]
+fn client_ids_of_23_letters_and_digits_are_taken() {
+    let letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let ids = (0..letters.len()).map(|at| &letters[at..(at + 23).min(letters.len())]);
+    for id in ids {
+        for version in VERSIONS {
+            let mut connect = connect(version);
+            connect.client_id = id.into();
+            let bytes = wire(version, &Packet::Connect(Box::new(connect)));
+            assert!(matches!(taken(&mut fresh(), &bytes), Packet::Connect(taken) if *taken.client_id == *id));
+        }
+    }
+}
+
 #[test]
 fn b_03_mqtt_3_1_2_22_a_password_needs_a_user_name_in_3_x() {
     refuses_connect(&connect_bytes(4, 0b0100_0010, "", "0001 61 0001 70"), Fault::PasswordWithoutUsername, "");

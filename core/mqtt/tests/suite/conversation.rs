@@ -80,6 +80,68 @@ fn mqtt_3_1_2_24_user_properties_go_first_then_the_reason_string_then_the_packet
     assert!(output.is_empty());
 }
 
+/// A limit that is one byte short of the whole packet, and what is said instead: user properties go first, then the
+/// reason string. No packet exists that such a limit makes longer.
+#[test]
+fn explanations_are_left_out_of_every_kind_of_packet_that_would_grow_too_large() {
+    let why = hex("1F 0003 776879");
+    for (packet, plain) in [
+        (Packet::PubAck(explained()), "40 03 0001 87"),
+        (Packet::PubRec(explained()), "50 03 0001 87"),
+        (Packet::PubRel(explained()), "62 03 0001 87"),
+        (Packet::PubComp(explained()), "70 03 0001 87"),
+        (
+            Packet::Disconnect(Disconnect {
+                reason_string: Some("why".into()),
+                user_properties: pairs(),
+                ..Disconnect::new(ReasonCode::BANNED)
+            }),
+            "E0 01 8A",
+        ),
+    ] {
+        let (plain, whole) = (hex(plain), said(&mut live(V5), &packet));
+        let bytes = |bytes: usize| u32::try_from(bytes).expect("short");
+        assert_eq!(said(&mut narrow(bytes(whole.len())), &packet), whole);
+        let without_pairs = said(&mut narrow(bytes(whole.len() - 1)), &packet);
+        assert!(without_pairs.ends_with(&why), "{without_pairs:02X?}");
+        assert_eq!(said(&mut narrow(bytes(without_pairs.len())), &packet), without_pairs);
+        assert_eq!(said(&mut narrow(bytes(without_pairs.len() - 1)), &packet), plain);
+        // No client with a smaller limit could take a CONNACK.
+        assert_eq!(said(&mut narrow(bytes(plain.len().max(5))), &packet), plain);
+    }
+    let ack = SubAck { packet_id: ID, reasons: vec![ReasonCode::SUCCESS], reason_string: Some("why".into()) };
+    for (packet, plain) in
+        [(Packet::SubAck(ack.clone()), "90 04 0001 00 00"), (Packet::UnsubAck(ack), "B0 04 0001 00 00")]
+    {
+        assert_eq!(said(&mut narrow(12), &packet).len(), 12);
+        assert_eq!(said(&mut narrow(11), &packet), hex(plain));
+    }
+}
+
+#[test]
+fn without_properties_their_length_is_zero() {
+    let sub_ack = SubAck { packet_id: ID, reasons: vec![ReasonCode::GRANTED_QOS_1], reason_string: None };
+    assert_eq!(said(&mut live(V5), &Packet::Publish(publish(b"x"))), hex("30 05 0001 61 00 78"));
+    assert_eq!(said(&mut live(V5), &Packet::SubAck(sub_ack.clone())), hex("90 04 0001 00 01"));
+    assert_eq!(said(&mut live(V5), &Packet::UnsubAck(sub_ack)), hex("B0 04 0001 00 01"));
+    let mut link = Link::new(Limits::default(), 0);
+    taken(&mut link, &wire(V5, &Packet::Connect(Box::new(connect(V5)))));
+    assert_eq!(said(&mut link, &conn_ack(ReasonCode::SUCCESS)), hex("20 03 00 00 00"));
+}
+
+#[test]
+fn mqtt_3_14_2_2_a_disconnect_of_the_server_has_no_session_expiry() {
+    let disconnect = |session_expiry| Disconnect {
+        session_expiry,
+        reason_string: Some("why".into()),
+        ..Disconnect::new(ReasonCode::BANNED)
+    };
+    let bytes = hex("E0 08 8A 06 1F 0003 776879");
+    for expiry in [None, Some(0), Some(60)] {
+        assert_eq!(said(&mut live(V5), &Packet::Disconnect(disconnect(expiry))), bytes);
+    }
+}
+
 #[test]
 fn mqtt_3_1_2_25_a_publish_that_is_too_large_is_not_sent() {
     let packet = Packet::Publish(publish(b"12345"));
@@ -100,7 +162,8 @@ fn mqtt_3_2_2_19_connack_and_disconnect_keep_within_the_maximum() {
     connect.maximum_packet_size = Some(10);
     let mut link = Link::new(Limits::default(), 0);
     taken(&mut link, &wire(V5, &Packet::Connect(Box::new(connect))));
-    let ack = ConnAck { reason_string: Some("x".repeat(20).into()), ..ConnAck::default() };
+    let ack = ConnAck { reason_string: Some("why".into()), user_properties: pairs(), ..ConnAck::default() };
+    // With the reason string it would have 11 bytes, with the pair too 18.
     assert_eq!(said(&mut link, &Packet::ConnAck(Box::new(ack))), hex("20 03 00 00 00"));
     let farewell = Disconnect { reason_string: Some("x".repeat(20).into()), ..Disconnect::new(ReasonCode::BANNED) };
     assert_eq!(said(&mut link, &Packet::Disconnect(farewell)), hex("E0 01 8A"));

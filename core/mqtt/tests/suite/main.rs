@@ -1,6 +1,7 @@
 //! The protocol machine and the wire format, from outside: hostile bytes by case id, the conversation, and
 //! properties that hold for all packets.
 
+mod aliases;
 mod connecting;
 mod conversation;
 mod framing;

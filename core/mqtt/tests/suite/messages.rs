@@ -34,7 +34,7 @@ fn c_01_mqtt_3_3_2_8_and_9_an_alias_of_zero_or_above_the_maximum_is_refused() {
 }
 
 #[test]
-fn mqtt_3_3_2_10_aliases_are_set_used_and_set_anew() {
+fn mqtt_3_3_2_12_aliases_are_set_used_and_set_anew() {
     let mut link = live(V5);
     assert_eq!(topic_of(taken(&mut link, &hex("30 07 0001 61 03 23 0002"))), "a");
     assert_eq!(topic_of(taken(&mut link, &hex("30 07 0001 62 03 23 0001"))), "b");
@@ -75,6 +75,16 @@ fn c_04_mqtt_3_3_2_14_a_response_topic_must_be_a_topic_name() {
     refuses(V5, &hex("30 07 0001 61 03 08 0000"), Fault::ResponseTopic);
     assert_eq!(Fault::ResponseTopic.reason(), ReasonCode::PROTOCOL_ERROR);
     taken(&mut live(V5), &hex("30 08 0001 61 04 08 0001 62"));
+}
+
+#[test]
+fn texts_in_properties_must_be_utf_8() {
+    // Content Type, Response Topic, User Property: a surrogate.
+    for property in ["03 0003 EDA080", "08 0003 EDA080", "26 0003 EDA080 0000", "26 0000 0003 EDA080"] {
+        let section = hex(property);
+        let length = [u8::try_from(section.len()).expect("short")];
+        refuses(V5, &framed(0x30, &[&hex("0001 61")[..], &length, &section].concat()), Fault::NotUtf8);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 
 use super::Kind;
 use super::writer::{Count, Sink, var_int_bytes};
+use crate::alias::Naming;
 use crate::packet::{Packet, QoS, UserProperties, Version};
 use crate::property::Property;
 
@@ -30,7 +31,7 @@ pub enum Sent {
 
 /// Appends `packet` as it looks in `version`. What the version lacks is left out.
 pub fn encode(version: Version, packet: &Packet, output: &mut BytesMut) -> Sent {
-    encode_within(Style { version, keep: Keep::ALL }, usize::MAX, packet, output)
+    encode_within(Style { version, keep: Keep::ALL, naming: Naming::Name }, usize::MAX, packet, output)
 }
 
 /// What is said beyond the necessary.
@@ -51,6 +52,8 @@ impl Keep {
 pub(crate) struct Style {
     pub(crate) version: Version,
     pub(crate) keep: Keep,
+    /// Of the topic of a PUBLISH; 3.x has the name alone.
+    pub(crate) naming: Naming,
 }
 
 impl Style {

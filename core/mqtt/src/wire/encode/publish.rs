@@ -1,9 +1,10 @@
 //! PUBLISH (3.3) and the properties that a will shares with it.
 //!
-//! Nothing of the receiver goes into these bytes but the version, the flags, the packet identifier, the
-//! subscription identifiers and the expiry: where those agree, two receivers get the same bytes.
+//! Nothing of the receiver goes into these bytes but the version, the flags, the packet identifier, the topic alias,
+//! the subscription identifiers and the expiry: where those agree, two receivers get the same bytes.
 
 use super::{Style, pairs, qos_bits};
+use crate::alias::Naming;
 use crate::packet::{Message, Publish, QoS};
 use crate::property::{Property, VarInt, write_section};
 use crate::wire::Kind;
@@ -23,13 +24,21 @@ pub(super) fn first_byte(publish: &Publish) -> Option<u8> {
 /// Writes the body of a PUBLISH.
 pub(super) fn publish(style: Style, publish: &Publish, sink: &mut impl Sink) {
     let message = &*publish.message;
-    sink.field(message.topic.as_str().as_bytes());
+    let (name, alias) = match style.naming {
+        Naming::Name => (message.topic.as_str(), None),
+        Naming::Introduce(alias) => (message.topic.as_str(), Some(alias)),
+        Naming::Alias(alias) => ("", Some(alias)),
+    };
+    sink.field(name.as_bytes());
     if let Some(id) = publish.packet_id {
         sink.u16(id.get());
     }
     if style.is_v5() {
         let expiry = publish.expiry_left.or(message.expiry);
         write_section(sink, |put| {
+            if let Some(alias) = alias {
+                put(Property::TopicAlias(alias.get()));
+            }
             for &id in publish.subscription_ids.iter().filter(|&&id| id != 0) {
                 put(Property::SubscriptionIdentifier(VarInt(id)));
             }
