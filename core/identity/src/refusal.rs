@@ -50,6 +50,8 @@ pub enum Why {
     BadCertificate,
     /// The CONNECT names another user than the certificate.
     UsernameMismatch,
+    /// No such user, or not with this password: the two are never told apart.
+    BadCredentials,
     /// The CONNECT uses another client identifier than the certificate allows.
     ClientIdMismatch,
     /// Too many attempts or connections.
@@ -74,6 +76,7 @@ impl Why {
             Self::NotAllowed => "not_allowed",
             Self::BadCertificate => "bad_certificate",
             Self::UsernameMismatch => "username_mismatch",
+            Self::BadCredentials => "bad_credentials",
             Self::ClientIdMismatch => "client_id_mismatch",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
@@ -88,7 +91,11 @@ impl Why {
         match self {
             Self::UnknownName | Self::InvalidName => 112,
             Self::NoApplicationProtocol => 120,
-            Self::NotAllowed | Self::UsernameMismatch | Self::ClientIdMismatch | Self::RateLimited => 49,
+            Self::NotAllowed
+            | Self::UsernameMismatch
+            | Self::BadCredentials
+            | Self::ClientIdMismatch
+            | Self::RateLimited => 49,
             Self::BadCertificate => 42,
             Self::Unavailable | Self::PluginFailed | Self::TimedOut => 80,
             Self::Protocol => 10,
@@ -99,7 +106,7 @@ impl Why {
     /// codec turns it into its 3.1.1 return code.
     pub fn connack(self) -> u8 {
         match self {
-            Self::UsernameMismatch => 0x86,
+            Self::UsernameMismatch | Self::BadCredentials => 0x86,
             Self::ClientIdMismatch => 0x85,
             Self::RateLimited => 0x9F,
             Self::Unavailable => 0x88,

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use postern_identity::{ClientAuthWish, PluginName, Refusal, Stage, Why};
 use proptest::prelude::*;
 
-const ALL: [Why; 12] = [
+const ALL: [Why; 13] = [
     Why::UnknownName,
     Why::InvalidName,
     Why::NoApplicationProtocol,
     Why::NotAllowed,
     Why::BadCertificate,
     Why::UsernameMismatch,
+    Why::BadCredentials,
     Why::ClientIdMismatch,
     Why::RateLimited,
     Why::Unavailable,
