@@ -247,7 +247,7 @@ impl Broker {
     /// That is what it is for.
     pub fn assert_sound(&self) {
         assert!(self.is_running(), "the broker is gone; it said\n{}", self.journal.text());
-        let panicked = self.journal.lines().into_iter().find(|line| line.raw.contains("panic"));
+        let panicked = self.journal.lines().into_iter().find(|line| line.raw.contains("panicked at"));
         assert!(panicked.is_none(), "the log speaks of a panic: {panicked:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! F-08 to F-13: which certificate answers to which name.
+//! F-08 to F-11 and F-13: which certificate answers to which name.
 
 use postern_tests::hello::{self, Answer, Hello};
 use postern_tests::programs;
+use postern_tests::raw;
 use postern_tests::tls;
 use postern_tests::wire::{self, Connect, V3_1_1, V5};
 
@@ -79,12 +80,16 @@ fn f_08_what_is_no_dns_name_is_refused() {
 #[test]
 fn f_08_a_refused_name_is_logged_escaped_and_once() {
     let gate = gate();
-    let mark = gate.broker.journal.mark();
-    assert_eq!(served(&gate, b"f08\n{\"message\":\"admitted\"}.example"), "alert");
-    let line =
-        gate.broker.journal.expect(mark, "the refusal", |line| line.says("refused") && line.text("at") == "hello");
-    assert!(!line.text("detail").contains('\n'), "{line:?}");
+    let mut client = raw::dial(gate.at("names"));
+    let own = client.stream.local_addr().unwrap().to_string();
+    client.send(&hello::naming(b"f08\n{\"message\":\"admitted\"}.example").records(16_384));
+    assert!(matches!(hello::answer(&mut client), Answer::Alert(_)));
+    gate.broker.journal.expect(0, "the refusal", |line| line.says("refused") && line.text("peer") == own);
     gate.assert_alive();
+    let told = gate.broker.journal.lines().into_iter().filter(|line| line.raw.contains(&own)).collect::<Vec<_>>();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].text("at"), "hello");
+    assert!(!told[0].text("detail").contains('\n'), "{told:?}");
 }
 
 #[test]
@@ -125,7 +130,7 @@ fn f_11_a_wildcard_covers_one_label() {
 }
 
 #[test]
-fn f_12_the_policy_for_unknown_names_may_be_to_refuse() {
+fn f_11_the_policy_for_unknown_names_may_be_to_refuse() {
     let gate = gate();
     let unrecognized_name = Answer::Alert(112);
     assert_eq!(hello::naming("nobody.example.org").ask(gate.at("strict")), unrecognized_name);

@@ -1,4 +1,4 @@
-//! F-01 to F-06 and F-16: slow, broken and old handshakes.
+//! F-01 to F-06 and F-16: slow, broken and old handshakes; H-11 and H-16: what is resumed.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,9 +11,9 @@ use postern_tests::hello::{self, Answer};
 use postern_tests::programs;
 use postern_tests::raw::{self, Duplex, RawClient};
 use postern_tests::tls::{self, Entry};
-use postern_tests::wire::{Connect, V5};
+use postern_tests::wire::{self, Connect, V3_1_1, V5};
 
-use crate::fixture::{Certificates, gate, name};
+use crate::fixture::{Certificates, Gate, gate, name};
 
 /// A broker whose handshakes must end soon.
 fn hurried() -> (Broker, Certificates) {
@@ -130,7 +130,9 @@ fn f_04_a_large_hello_gets_a_certificate_or_a_clean_alert() {
         let hello = hello::Hello { padding, ..hello::naming(name::ACME) };
         let answer = hello.ask(gate.at("names"));
         let served = answer == Answer::Served(gate.certificates.acme.leaf().to_vec());
-        assert!(served || (padding > 8_000 && answer != Answer::Served(Vec::new())), "{padding}: {answer:?}");
+        // Up to a record's worth it must be served; beyond, saying no is as good.
+        let refused = matches!(answer, Answer::Alert(_) | Answer::Closed);
+        assert!(served || (padding > 8_000 && refused), "{padding}: {answer:?}");
     }
     gate.assert_alive();
 }
@@ -218,27 +220,75 @@ fn f_05_openssl_enters_by_tls_1_2_and_1_3_and_cannot_renegotiate() {
 #[test]
 fn f_06_early_data_is_not_taken() {
     let gate = gate();
-    let address = gate.at("names").to_string();
     let dir = gate.broker.dir();
-    let (session, early) = (dir.join("f06.session"), dir.join("f06.early"));
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (session, early) = (path("f06.session"), path("f06.early"));
+    // The broker hands out no tickets, so the client brings one that another server gave it, and with it
+    // that server's leave to send early data.
+    let (certificate, key) = gate.certificates.acme.write(dir, "f06");
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let serving = ["-oL", "openssl", "s_server", "-accept", "127.0.0.1:0", "-www", "-naccept", "1", "-tls1_3"];
+    let allowing = ["-max_early_data", "16384", "-cert", &certificate, "-key", &key];
+    let other = programs::start("stdbuf", &[&serving[..], &allowing].concat());
+    let address = other.says("ACCEPT").replace("ACCEPT ", "");
+    let common = ["s_client", "-tls1_3", "-ign_eof", "-servername", name::ACME];
+    let saving = ["-connect", &address, "-sess_out", &session];
+    programs::run("openssl", &[&common[..], &saving].concat(), b"GET / HTTP/1.0\r\n\r\n");
     let client_id = unique("f06");
     std::fs::write(&early, Connect::new(V5, &client_id).bytes()).unwrap();
-    let session = session.to_str().unwrap();
-    let common = ["s_client", "-connect", &address, "-servername", name::ACME, "-tls1_3"];
-    // A session can only be saved where the server hands out tickets.
-    let first = [&common[..], &["-sess_out", session, "-ign_eof"]].concat();
-    let hello = [Connect::new(V5, unique("f06")).bytes(), vec![0xE0, 0]].concat();
-    programs::run("openssl", &first, &hello);
-    let mut second = common.to_vec();
-    if std::path::Path::new(session).exists() {
-        second.extend(["-sess_in", session, "-early_data", early.to_str().unwrap()]);
-    }
-    let text = programs::run("openssl", &second, b"Q\n").text;
-    assert!(!text.contains("Early data was accepted"), "{text}");
-    assert!(text.contains("Early data was rejected") || text.contains("Early data was not sent"), "{text}");
+    let text = resuming(&gate, "names", name::ACME, &["-tls1_3", "-sess_in", &session, "-early_data", &early]);
+    assert!(text.contains("Early data was rejected"), "{text}");
     gate.assert_alive();
     let entered = gate.broker.journal.lines().into_iter().any(|line| line.text("client_id") == client_id);
     assert!(!entered, "a CONNECT in early data was processed");
+}
+
+/// What `openssl s_client` says of a connection that saves, or offers, a session.
+fn resuming(gate: &Gate, listener: &str, name: &str, more: &[&str]) -> String {
+    let address = gate.at(listener).to_string();
+    let fixed = ["s_client", "-connect", &address, "-servername", name, "-ign_eof"];
+    // Answers of the broker bring the tickets along; the goodbye ends the program.
+    let session = [&Connect::new(V3_1_1, unique("h")).bytes()[..], &wire::DISCONNECT].concat();
+    programs::run("openssl", &[&fixed[..], more].concat(), &session).text
+}
+
+#[test]
+fn h_11_a_ticket_of_one_name_resumes_nothing_under_another() {
+    let gate = gate();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let path = gate.broker.dir().join(format!("h11{version}.session"));
+        let path = path.to_str().unwrap();
+        resuming(&gate, "names", name::ACME, &[version, "-sess_out", path]);
+        if std::path::Path::new(path).exists() {
+            let text = resuming(&gate, "names", name::GLOBEX, &[version, "-sess_in", path]);
+            assert!(text.contains("New, TLS") && !text.contains("Reused, TLS"), "{text}");
+            assert!(text.contains(&format!("CN = {}", name::GLOBEX)), "{text}");
+        }
+    }
+    gate.assert_alive();
+}
+
+#[test]
+fn h_16_where_client_certificates_are_asked_for_nothing_is_resumed() {
+    let gate = gate();
+    let dir = gate.broker.dir();
+    let (certificate, key) = gate.certificates.acme_ca.device("h16").write(dir, "h16");
+    let credentials = ["-cert", certificate.to_str().unwrap(), "-key", key.to_str().unwrap()];
+    for version in ["-tls1_2", "-tls1_3"] {
+        let path = dir.join(format!("h16{version}.session"));
+        let path = path.to_str().unwrap();
+        let save = [&[version, "-sess_out", path][..], &credentials].concat();
+        let text = resuming(&gate, "mutual", name::ACME, &save);
+        assert!(text.contains("New, TLS"), "{text}");
+        assert!(!text.contains("New Session Ticket arrived") && !text.contains("TLS session ticket:"), "{text}");
+        // TLS 1.2 saves what it has; the session in it must not be known.
+        if std::path::Path::new(path).exists() {
+            let text =
+                resuming(&gate, "mutual", name::ACME, &[&[version, "-sess_in", path][..], &credentials].concat());
+            assert!(text.contains("New, TLS") && !text.contains("Reused, TLS"), "{text}");
+        }
+    }
+    gate.assert_alive();
 }
 
 #[test]

@@ -300,8 +300,9 @@ fn j_08_a_trap_in_any_hook_keeps_the_gate_shut() {
             "{deed}: {told:?}"
         );
         assert_eq!(told.text("by"), "hostile", "{told:?}");
-        assert!(told.text("detail").len() < 1_024, "{told:?}");
-        assert!(told.text("detail").matches("j-device").count() <= 20, "{told:?}");
+        // What the guest says is cut at 256 bytes; what it panicked with is not taken at all.
+        assert!(told.text("detail").len() < 400, "{told:?}");
+        assert!(deed == "fail" || !told.text("detail").contains("j-device"), "{told:?}");
     }
     // All pass: nobody said who it is.
     let (entry, told) = hostile.identify("nobody.example");

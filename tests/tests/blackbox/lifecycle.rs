@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use postern_tests::alive::{assert_alive, unique};
-use postern_tests::broker::Setup;
+use postern_tests::broker::{Setup, plugin};
 use postern_tests::programs;
 use postern_tests::raw;
 use postern_tests::wire::{self, Connect, V3_1_1, V5, kind};
 
-use crate::fixture::{Certificates, MANAGED, listener, mtls_identity, namespace_lookup, plain_broker};
+use crate::fixture::{Certificates, MANAGED, REQUIRED, listener, mtls_identity, namespace_lookup, plain_broker};
 
 #[test]
 fn sigterm_and_sigint_end_it_with_0() {
@@ -79,18 +79,34 @@ fn relative_paths_begin_at_the_working_directory() {
 
 #[test]
 fn every_listener_that_lets_anybody_in_is_warned_about() {
-    let broker = plain_broker();
-    let warned = |line: &postern_tests::journal::Line| {
-        line.text("level") == "WARN" && line.raw.contains("listeners.tcp.control")
-    };
-    assert!(broker.journal.find(0, Duration::from_secs(2), warned).is_some(), "{}", broker.journal.text());
+    let tls = "certfile = s.pem, keyfile = s.key";
+    let certificates = Certificates::make();
+    let setup = Setup::new(&format!(
+        "listeners.ssl.open {{ bind = \"127.0.0.1:0\", ssl_options {{ {tls} }} }}\n\
+         listeners.ssl.shut {{ bind = \"127.0.0.1:0\", peer_cert_as_username = cn, ssl_options {{ {tls}, cacertfile = ca.pem, {REQUIRED} }} }}\n\
+         plugins.dir = \"{}\"",
+        plugin("mtls-identity").parent().unwrap().display()
+    ));
+    certificates.default.write(setup.dir.path(), "s");
+    setup.file("ca.pem", certificates.acme_ca.pem());
+    let broker = setup.start();
+    let lines = broker.journal.lines();
+    let warned = |listener: &str| lines.iter().any(|line| line.text("level") == "WARN" && line.raw.contains(listener));
+    assert!(warned("listeners.tcp.control") && warned("listeners.ssl.open"), "{lines:?}");
+    assert!(!warned("listeners.ssl.shut"), "{lines:?}");
+    // The shorthand is the identity of the standard plugin.
+    let address = broker.address("ssl:shut");
+    let offer = postern_tests::tls::naming("localhost").showing(&certificates.acme_ca.device("by-shorthand"));
+    offer.enter(address, &Connect::new(V5, "").username("by-shorthand")).admitted().leave();
+    assert_eq!(offer.enter(address, &Connect::new(V5, "").username("another")).connack(), 0x86);
+    assert_alive(&broker);
 }
 
 #[test]
 fn a_second_start_takes_compiled_plugins_from_the_cache() {
     let certificates = Certificates::make();
     let identity = mtls_identity(r#"{ source = "subject.cn", set = "username" }"#);
-    let setup = Setup::new(&listener("mutual", crate::fixture::REQUIRED, &[namespace_lookup(), identity]));
+    let setup = Setup::new(&listener("mutual", REQUIRED, &[namespace_lookup(), identity]));
     certificates.write(&setup);
     let first = setup.start();
     let cold = first.took;
@@ -252,7 +268,7 @@ fn a_goodbye_without_will_publishes_none() {
 #[test]
 fn standard_plugins_run_where_a_listener_names_none() {
     let certificates = Certificates::make();
-    let dir = postern_tests::broker::plugin("sni-selector");
+    let dir = plugin("sni-selector");
     let dir = dir.parent().unwrap().display().to_string();
     let setup = Setup::new(&format!(
         "plugins.dir = \"{dir}\"\nlisteners.ssl.standard {{ bind = \"127.0.0.1:0\", ssl_options {{ {MANAGED}\n }} }}"
