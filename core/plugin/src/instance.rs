@@ -65,9 +65,7 @@ impl Blueprint {
     pub(crate) async fn start(&self, cpu: Duration) -> Result<Live, Failure> {
         let mut store = self.store();
         arm(&mut store, cpu);
-        let meter = Arc::clone(&store.data().meter);
-        let instance =
-            meter.measure(self.component.instantiate_async(&mut store)).await.map_err(|error| explain(&error, cpu))?;
+        let instance = self.component.instantiate_async(&mut store).await.map_err(|error| explain(&error, cpu))?;
         let broken = |error: wasmtime::Error| explain(&error, cpu);
         let exports = &self.exports;
         Ok(Live {
@@ -106,12 +104,12 @@ impl Blueprint {
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         // At each tick the guest gives way to the other tasks of its thread; without that, no timeout
         // could be noticed there.
-        store.epoch_deadline_callback(|context| {
-            let session = context.data();
-            if session.meter.spent() > session.cpu_budget {
-                return Err(wasmtime::Error::new(OverQuota::CpuTime));
+        store.epoch_deadline_callback(|mut context| {
+            if context.data_mut().ticks.one_more() {
+                Ok(UpdateDeadline::Yield(1))
+            } else {
+                Err(wasmtime::Error::new(OverQuota::CpuTime))
             }
-            Ok(UpdateDeadline::Yield(1))
         });
         store
     }
@@ -137,8 +135,7 @@ impl Live {
     {
         self.calls += 1;
         arm(&mut self.store, cpu);
-        let meter = Arc::clone(&self.store.data().meter);
-        meter.measure(call(&mut self.store)).await.map_err(|error| explain(&error, cpu))
+        call(&mut self.store).await.map_err(|error| explain(&error, cpu))
     }
 
     /// Who the plugin says it is.

@@ -1,7 +1,6 @@
 //! What a guest may use up.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
@@ -15,11 +14,14 @@ const MAX_TABLES: usize = 16;
 /// Their sizes count together against the memory of the instance.
 const MAX_MEMORIES: usize = 4;
 
-/// The answer to one question, unless the configuration says otherwise.
-const DEFAULT_WALL: Duration = Duration::from_millis(50);
+/// How often a running guest is looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// The answer to one question, unless the configuration says otherwise. Waiting for an instance and for a
+/// processor counts, so that it is far above what an honest answer computes.
+const DEFAULT_WALL: Duration = Duration::from_millis(250);
 /// Computing for one question.
 const DEFAULT_CPU: Duration = Duration::from_millis(10);
-/// Of a configured `timeout`, this part may be spent on computing: the proportion of the two defaults.
+/// Of a configured `timeout`, this part may be spent on computing where it is more than the default.
 const CPU_SHARE: u32 = 5;
 /// `configure` of the first instance, at load: interpreters warm up in it.
 pub(crate) const LOAD_WALL: Duration = Duration::from_secs(10);
@@ -47,7 +49,7 @@ impl Limits {
         Self {
             memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
             table_elements: usize::try_from(elements.max(TABLE_ELEMENTS_PER_DEFAULT_MEMORY)).unwrap_or(usize::MAX),
-            cpu: DEFAULT_CPU.min(wall).max(wall / CPU_SHARE),
+            cpu: DEFAULT_CPU.min(wall).max(timeout.unwrap_or_default() / CPU_SHARE),
             wall,
         }
     }
@@ -104,46 +106,25 @@ impl ResourceLimiter for Growth {
     }
 }
 
-/// Time that a guest spent on a thread: what it waited for its turn does not count.
-///
-/// Written by the one task that polls the guest, and read on the same thread by the epoch callback
-/// inside that poll; the atomics are there for `Send`, not for ordering.
-pub(crate) struct CpuMeter {
-    born: Instant,
-    spent_ns: AtomicU64,
-    poll_began_ns: AtomicU64,
+/// Computing of one invocation, counted in ticks at which the guest was found running. A guest that waited
+/// for a processor while a hundred ticks went by is found running once: a busy machine is not its fault.
+#[derive(Debug, Default)]
+pub(crate) struct Ticks {
+    seen: u32,
+    budget: u32,
 }
 
-impl CpuMeter {
-    pub(crate) fn new() -> Self {
-        Self { born: Instant::now(), spent_ns: AtomicU64::new(0), poll_began_ns: AtomicU64::new(0) }
+impl Ticks {
+    /// A new invocation begins.
+    pub(crate) fn reset(&mut self, cpu: Duration) {
+        let budget = cpu.as_micros().div_ceil(TICK.as_micros());
+        *self = Self { seen: 0, budget: u32::try_from(budget).unwrap_or(u32::MAX) };
     }
 
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn reset(&self) {
-        self.spent_ns.store(0, Relaxed);
-        self.poll_began_ns.store(self.now_ns(), Relaxed);
-    }
-
-    /// Spent since the reset, the poll under way included.
-    pub(crate) fn spent(&self) -> Duration {
-        let poll = self.now_ns().saturating_sub(self.poll_began_ns.load(Relaxed));
-        Duration::from_nanos(self.spent_ns.load(Relaxed).saturating_add(poll))
-    }
-
-    /// Runs the work and counts the time inside its polls.
-    pub(crate) async fn measure<F: Future>(&self, work: F) -> F::Output {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|context| {
-            self.poll_began_ns.store(self.now_ns(), Relaxed);
-            let polled = work.as_mut().poll(context);
-            self.spent_ns.store(u64::try_from(self.spent().as_nanos()).unwrap_or(u64::MAX), Relaxed);
-            polled
-        })
-        .await
+    /// It is still running. Whether it may go on.
+    pub(crate) fn one_more(&mut self) -> bool {
+        self.seen = self.seen.saturating_add(1);
+        self.seen <= self.budget
     }
 }
 
@@ -157,10 +138,19 @@ mod tests {
             let limits = Limits::new(timeout.map(Duration::from_millis), None);
             assert_eq!((limits.cpu.as_millis(), limits.wall.as_millis()), (u128::from(cpu), u128::from(wall)));
         };
-        check(None, 10, 50);
+        check(None, 10, 250);
         check(Some(500), 100, 500);
         check(Some(20), 10, 20);
         check(Some(5), 5, 5);
+    }
+
+    #[test]
+    fn computing_ends_after_its_ticks_and_begins_anew_with_each_invocation() {
+        let mut ticks = Ticks::default();
+        for _ in 0..2 {
+            ticks.reset(Duration::from_millis(3));
+            assert_eq!([(); 5].map(|()| ticks.one_more()), [true, true, true, false, false]);
+        }
     }
 
     #[test]

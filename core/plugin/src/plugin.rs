@@ -22,8 +22,8 @@ pub struct PluginSpec {
     pub path: PathBuf,
     /// Its `config` section as JSON; `{}` where there is none.
     pub config_json: String,
-    /// Time for one answer; 50 ms where none is given. A fifth of it, and at least 10 ms, may be spent
-    /// on computing.
+    /// Time for one answer, waiting included; 250 ms where none is given. Computing is 10 ms of it, or a fifth
+    /// of a given time where that is more.
     pub timeout: Option<Duration>,
     /// Memory of one instance; 16 MiB where none is given.
     pub memory_bytes: Option<u64>,

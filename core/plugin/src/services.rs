@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 use wasmtime::component::HasSelf;
 
 use crate::bindings::postern::gate::{bundle_directory, certificates, clock, log, types};
-use crate::limits::{CpuMeter, Growth, MAX_HOST_CALLS};
+use crate::limits::{Growth, MAX_HOST_CALLS, Ticks};
 use crate::words;
 
 /// Log lines of one call; further ones are dropped and counted.
@@ -78,8 +78,7 @@ pub(crate) enum OverQuota {
 pub(crate) struct Session {
     pub(crate) badge: Arc<Badge>,
     pub(crate) growth: Growth,
-    pub(crate) meter: Arc<CpuMeter>,
-    pub(crate) cpu_budget: Duration,
+    pub(crate) ticks: Ticks,
     host_calls: u32,
     lines: u32,
 }
@@ -89,16 +88,14 @@ pub(crate) type Services = HasSelf<Session>;
 
 impl Session {
     pub(crate) fn new(badge: Arc<Badge>, growth: Growth) -> Self {
-        let meter = Arc::new(CpuMeter::new());
-        Self { badge, growth, meter, cpu_budget: Duration::ZERO, host_calls: 0, lines: 0 }
+        Self { badge, growth, ticks: Ticks::default(), host_calls: 0, lines: 0 }
     }
 
     /// A new invocation begins.
-    pub(crate) fn rearm(&mut self, cpu_budget: Duration) {
-        self.cpu_budget = cpu_budget;
+    pub(crate) fn rearm(&mut self, cpu: Duration) {
+        self.ticks.reset(cpu);
         self.host_calls = 0;
         self.lines = 0;
-        self.meter.reset();
     }
 
     fn count(&mut self) -> wasmtime::Result<()> {

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// How often a running guest is looked at.
-const TICK: Duration = Duration::from_millis(1);
+use crate::limits::TICK;
+
 /// After so many ticks without a call the thread sleeps until the next call: an idle broker wakes nobody.
 const IDLE_TICKS: u32 = 1_000;
 

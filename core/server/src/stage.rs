@@ -19,8 +19,9 @@ use crate::drive::mountpoint::Mountpoint;
 use crate::policy::{ListenerPolicy, TlsGate, client_auth};
 use bundles::Bundles;
 
-/// The plugins of one handshake together, unless single ones were given longer.
-const GATE_BUDGET: Duration = Duration::from_millis(50);
+/// The plugins of one handshake together, unless single ones were given longer. Waiting for a processor
+/// counts; what they may compute is bounded call by call, by the plugin host.
+const GATE_BUDGET: Duration = Duration::from_millis(500);
 
 /// What is ready to be opened.
 pub struct Staged {
