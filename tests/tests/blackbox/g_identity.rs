@@ -155,6 +155,10 @@ fn g_07_no_common_name_is_nobody_and_not_the_username_of_the_connect() {
         let subject = der::subject(&[&[der::common_name(tag::UTF8, value.as_bytes())]]);
         not_identified(&gate, &format!("{value:?}"), &ca.device_with_subject(&subject));
     }
+    // In the words of 3.1.1: not authorised.
+    let nameless = ca.device_with_subject(&der::subject(&[]));
+    let (entry, _) = gate.attempt("mutual", &acme(&nameless), &Connect::new(V3_1_1, unique("g07")).username("admin"));
+    assert_eq!(entry.connack(), 5);
     let admins = gate.broker.journal.lines().into_iter().filter(|line| line.says("admitted"));
     assert_eq!(admins.filter(|line| line.text("username") == "admin").count(), 0);
     gate.assert_alive();

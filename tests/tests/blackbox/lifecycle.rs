@@ -218,6 +218,73 @@ fn a_mountpoint_stands_before_all_topics_and_is_not_seen() {
 }
 
 #[test]
+fn e_01_a_client_id_in_a_mountpoint_is_never_a_wildcard() {
+    let broker =
+        Setup::new("listeners.tcp.mounted { bind = \"127.0.0.1:0\", mountpoint = \"site/${clientid}/\" }").start();
+    let address = broker.address("tcp:mounted");
+    let mut pump = raw::enter(address, &Connect::new(V5, "pump"));
+    for treacherous in ["+", "#", "../x", "pump/deep", "a+b", "a\u{0001}"] {
+        let mut client = raw::dial(address);
+        client.send(&Connect::new(V5, treacherous).bytes());
+        // Refused, or confined to its own literal level.
+        if !matches!(wire::read_packet(&mut client.stream), Ok(Some(packet)) if packet.connack_code() == Some(0)) {
+            continue;
+        }
+        client.send(&wire::subscribe(V5, 1, "#", 0));
+        client.next("SUBACK");
+        pump.publish("state", "secret");
+        client.ping();
+    }
+    assert_alive(&broker);
+}
+
+#[test]
+fn a_reader_that_stops_reading_costs_bounded_memory_and_holds_nobody_up() {
+    const PAYLOAD_BYTES: usize = 64 * 1024;
+    const MESSAGES: usize = 2_000;
+    const GROWTH_BYTES_MAX: u64 = 64 << 20;
+    let broker = plain_broker();
+    assert_alive(&broker);
+    let before = broker.resident_bytes();
+    let mut deaf = raw::enter(broker.control(), &Connect::new(V5, "deaf"));
+    deaf.subscribe("flood", 0);
+    let mut listening = raw::enter(broker.control(), &Connect::new(V5, "listening"));
+    listening.subscribe("other", 1);
+    let mut publisher = raw::enter(broker.control(), &Connect::new(V5, "publisher"));
+    let payload = vec![b'x'; PAYLOAD_BYTES];
+    for n in 0..MESSAGES {
+        publisher.send(&wire::publish(V5, "flood", 0, 0, &payload));
+        if n % 200 == 0 {
+            publisher.publish("other", "still");
+            assert_eq!(listening.message().1, "still");
+        }
+    }
+    publisher.ping();
+    let grown = broker.resident_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_BYTES_MAX, "resident memory grew by {grown} bytes");
+    assert_alive(&broker);
+}
+
+#[test]
+fn f6_out_of_file_descriptors_nobody_is_cut_off_and_it_passes() {
+    const DESCRIPTORS: &str = "64";
+    let broker = plain_broker();
+    let mut inside = raw::enter(broker.control(), &Connect::new(V5, "inside"));
+    let limits = ["--pid", &broker.pid().to_string(), &format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}")];
+    programs::run("prlimit", &limits, b"").succeeded();
+    let crowd = (0..100).map(|_| raw::dial(broker.control())).collect::<Vec<_>>();
+    inside.ping();
+    // Waiting for a free descriptor is no reason to keep a core busy.
+    let before = broker.cpu_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = broker.cpu_ticks() - before;
+    assert!(used < 50, "{used} ticks of 10 ms in a second");
+    inside.ping();
+    drop(crowd);
+    assert_alive(&broker);
+}
+
+#[test]
 fn a_client_that_falls_silent_is_taken_for_gone() {
     let broker = crate::fixture::PLAIN.get();
     for version in [V3_1_1, V5] {
