@@ -118,6 +118,7 @@ async fn more_calls_than_instances_for_the_whole_deadline_are_refused_as_unavail
 async fn the_guest_sees_the_connection_and_the_listeners_reach() {
     let (gate, _) = gate(&spec(&json!({ "certificate": { "do": "report" } }))).await;
     let refusal = told(&gate, "a.example").await;
-    let expected = r#"ssl:default 192.0.2.7 a.example 0 certificates, namespaces [\"acme\", \"other\"], default Some(\"default\")"#;
+    let expected =
+        "ssl:default 192.0.2.7 a.example 0 certificates, namespaces [\"acme\", \"other\"], default Some(\"default\")";
     assert_eq!(refusal.detail, expected);
 }
