@@ -21,8 +21,9 @@ pub(crate) struct Greeted {
 pub(crate) async fn read_hello(socket: TcpStream, at: Instant, story: &mut Story) -> Result<Greeted, Refusal> {
     let first_byte = tokio::time::Instant::from_std(at + FIRST_BYTE_WAIT);
     let silent = || Refusal::new(Stage::Hello, Why::TimedOut, format!("not a byte within {FIRST_BYTE_WAIT:?}"));
-    let ready = tokio::time::timeout_at(first_byte, socket.readable()).await.map_err(|_| silent())?;
-    ready.map_err(|error| Refusal::new(Stage::Hello, Why::Protocol, error.to_string()))?;
+    // A peek and not `readable`, which may come back before there is anything to read.
+    let peeked = tokio::time::timeout_at(first_byte, socket.peek(&mut [0])).await.map_err(|_| silent())?;
+    peeked.map_err(|error| Refusal::new(Stage::Hello, Why::Protocol, error.to_string()))?;
 
     let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
     let mut start = acceptor.await.map_err(|error| explain(Stage::Hello, &error))?;
