@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 use postern_mqtt::packet::{Ack, Packet, PacketId};
 use postern_mqtt::reason::ReasonCode;
 
-use crate::queue::Outgoing;
+use crate::queue::{Books, Outgoing};
 
 /// See the picture above.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ enum Awaiting {
     Received(Outgoing),
     /// PUBCOMP
     Completed,
+    /// PUBACK, on this connection, for a message that may not be sent again
+    Withdrawn,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Window {
 
     /// The connection is gone: on the next one all has to be sent again.
     pub(crate) fn connection_lost(&mut self) {
+        self.slots.retain(|slot| !matches!(slot.awaiting, Awaiting::Withdrawn));
         for slot in &mut self.slots {
             slot.sent = false;
         }
@@ -98,22 +101,40 @@ impl Window {
                 Packet::Publish(outgoing.publish(Some(slot.packet_id), true, now_ms))
             }
             Awaiting::Completed => Packet::PubRel(Ack::new(slot.packet_id, ReasonCode::SUCCESS)),
+            // Went with the connection that it was sent on.
+            Awaiting::Withdrawn => return None,
         };
         slot.sent = true;
         self.unsent -= 1;
         Some(packet)
     }
 
+    /// Takes back the messages that are not `allowed` and might be sent again. A packet id that the client may still
+    /// answer on this connection stays taken. Of QoS 2 the exchange goes on without the message: the client may
+    /// have got it on an earlier connection and hold its packet id, which PUBREL sets free either way.
+    pub(crate) fn revoke(&mut self, allowed: impl Fn(&Outgoing) -> bool, books: &mut Books) {
+        for slot in &mut self.slots {
+            slot.awaiting = match &slot.awaiting {
+                Awaiting::Received(outgoing) if !allowed(outgoing) => Awaiting::Completed,
+                Awaiting::Acknowledged(outgoing) if !allowed(outgoing) => Awaiting::Withdrawn,
+                _ => continue,
+            };
+            books.dropped.not_authorized += 1;
+        }
+        self.slots.retain(|slot| slot.sent || !matches!(slot.awaiting, Awaiting::Withdrawn));
+        self.unsent = self.slots.iter().filter(|slot| !slot.sent).count();
+    }
+
     /// PUBACK. What nobody waits for is ignored.
     pub(crate) fn pub_ack(&mut self, packet_id: PacketId) {
-        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_)));
+        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_) | Awaiting::Withdrawn));
     }
 
     /// PUBREC: the PUBREL that answers it, if any.
     pub(crate) fn pub_rec(&mut self, ack: &Ack) -> Option<Packet> {
         let slot = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id)?;
         match slot.awaiting {
-            Awaiting::Acknowledged(_) => return None,
+            Awaiting::Acknowledged(_) | Awaiting::Withdrawn => return None,
             Awaiting::Received(_) if ack.reason.is_error() => {
                 // MQTT-4.3.3-4: no PUBREL, and the packet id is free again.
                 self.end(ack.packet_id, |_| true);

@@ -10,6 +10,7 @@ mod limits;
 mod queue;
 mod realm;
 mod retained;
+mod rights;
 mod routing;
 mod session;
 mod shared;
@@ -22,4 +23,4 @@ mod will;
 
 pub use limits::RealmLimits;
 pub use realm::Realm;
-pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Stats};
+pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Rights, Stats};

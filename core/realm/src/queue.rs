@@ -101,6 +101,21 @@ impl Queue {
         Some(outgoing)
     }
 
+    /// Takes out what is not `allowed`.
+    pub(crate) fn revoke(&mut self, allowed: impl Fn(&Outgoing) -> bool, books: &mut Books) {
+        self.waiting.retain(|outgoing| {
+            let stays = allowed(outgoing);
+            if !stays {
+                let bytes = outgoing.bytes();
+                self.bytes -= bytes;
+                books.queued_bytes -= bytes;
+                books.queued -= 1;
+                books.dropped.not_authorized += 1;
+            }
+            stays
+        });
+    }
+
     /// The session is over: what waited for it waits no more.
     pub(crate) fn strike_off(&self, books: &mut Books) {
         books.queued -= self.waiting.len();

@@ -12,10 +12,11 @@ use crate::deadlines::{Deadlines, Due};
 use crate::limits::RealmLimits;
 use crate::queue::Books;
 use crate::retained::Retained;
+use crate::rights::may_will;
 use crate::routing::is_reserved;
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
 use crate::topics::Topics;
-use crate::turn::{ConnId, Departure, Effect, Input, Owner, Stats};
+use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
 use crate::will::{Left, Will};
 
 /// One tenant's world. See the crate.
@@ -62,8 +63,13 @@ impl Realm {
         self.fire_deadlines(effects);
         for input in inputs.drain(..) {
             match input {
-                Input::Connect { conn, connect, owner, server_keep_alive } => {
-                    self.connect(conn, *connect, owner, server_keep_alive, effects);
+                Input::Connect { conn, connect, owner, rights, server_keep_alive } => {
+                    self.connect(conn, *connect, (owner, rights), server_keep_alive, effects);
+                }
+                Input::Rights { conn, rights } => {
+                    if let Some(&session) = self.conns.get(&conn) {
+                        self.change_rights(session, rights);
+                    }
                 }
                 // What is not known has been closed: its late packets mean nothing.
                 Input::Packet { conn, packet } => {
@@ -153,7 +159,7 @@ impl Realm {
         &mut self,
         conn: ConnId,
         mut connect: Connect,
-        owner: Owner,
+        (owner, rights): (Owner, Rights),
         server_keep_alive: Option<u16>,
         effects: &mut Vec<Effect>,
     ) {
@@ -161,7 +167,7 @@ impl Realm {
             self.expel(session, ReasonCode::PROTOCOL_ERROR, effects);
             return;
         }
-        if let Err(reason) = self.admit(&connect, &owner) {
+        if let Err(reason) = self.admit(&connect, &owner, &rights) {
             let packet = Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() }));
             effects.push(Effect::Send { conn, packet });
             effects.push(Effect::Close { conn, farewell: None });
@@ -187,16 +193,17 @@ impl Realm {
             ..ConnAck::default()
         };
         effects.push(Effect::Send { conn, packet: Packet::ConnAck(Box::new(conn_ack)) });
+        self.change_rights(id, rights);
         self.attach(id, Attachment::new(conn, &connect, &self.limits), expiry_s, connect, effects);
     }
 
     /// Whether this CONNECT may have a session.
-    fn admit(&self, connect: &Connect, owner: &Owner) -> Result<(), ReasonCode> {
+    fn admit(&self, connect: &Connect, owner: &Owner, rights: &Rights) -> Result<(), ReasonCode> {
         // MQTT-3.1.3-8 of 3.1.1; 5.0 assigns an id to any client that has none.
         if connect.client_id.is_empty() && !connect.clean_start && !connect.version.has_properties() {
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
-        if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic)) {
+        if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic) || !may_will(rights, will)) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
         match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
@@ -303,8 +310,8 @@ impl Realm {
         match session.will.take().map(|will| will.client_left(self.now_ms)) {
             None => {}
             Some(Left::Publish(testament)) => {
-                let client_id = Arc::clone(&session.client_id);
-                self.publish_will(client_id, testament, effects);
+                let (client_id, rights) = (Arc::clone(&session.client_id), session.rights.clone());
+                self.publish_will(client_id, &rights, testament, effects);
             }
             Some(Left::Wait(will)) => {
                 if let Some(fires_ms) = will.fires_ms() {
@@ -325,7 +332,7 @@ impl Realm {
             self.topics.unsubscribe(id, filter);
         }
         if let Some(will) = session.will {
-            self.publish_will(session.client_id, will.into_testament(), effects);
+            self.publish_will(session.client_id, &session.rights, will.into_testament(), effects);
         }
     }
 
@@ -346,9 +353,9 @@ impl Realm {
                 Due::SessionEnd => self.end_session(id, effects),
                 Due::Will => {
                     let Some(session) = self.sessions.get_mut(&id) else { continue };
-                    let client_id = Arc::clone(&session.client_id);
+                    let (client_id, rights) = (Arc::clone(&session.client_id), session.rights.clone());
                     if let Some(will) = session.will.take() {
-                        self.publish_will(client_id, will.into_testament(), effects);
+                        self.publish_will(client_id, &rights, will.into_testament(), effects);
                     }
                 }
             }

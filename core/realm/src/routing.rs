@@ -11,9 +11,11 @@ use crate::inflight::Arrival;
 use crate::queue::Outgoing;
 use crate::realm::Realm;
 use crate::retained::{Full, Held};
+use crate::rights::{may_receive, may_will};
 use crate::session::{Session, SessionId};
-use crate::topics::Hit;
-use crate::turn::Effect;
+use crate::shared::Standing;
+use crate::topics::{Hit, Options};
+use crate::turn::{Effect, Rights};
 
 /// What is published, and by whom.
 struct Publication {
@@ -73,6 +75,10 @@ impl Realm {
             self.books.dropped.reserved_topic += 1;
             return ReasonCode::NOT_AUTHORIZED;
         }
+        if !session.may_publish(&publish) {
+            self.books.dropped.not_authorized += 1;
+            return self.deny(id, effects);
+        }
         let publication = Publication {
             refusable: publish.qos != QoS::AtMostOnce && session.attachment.is_some_and(|a| a.speaks_v5),
             message: publish.message,
@@ -84,7 +90,12 @@ impl Realm {
         self.publish(&publication, effects)
     }
 
-    pub(crate) fn publish_will(&mut self, publisher: Arc<str>, will: Will, effects: &mut Vec<Effect>) {
+    /// A will goes out by the rights that its client has then, not by those of the CONNECT that brought it.
+    pub(crate) fn publish_will(&mut self, publisher: Arc<str>, rights: &Rights, will: Will, effects: &mut Vec<Effect>) {
+        if !may_will(rights, &will) {
+            self.books.dropped.not_authorized += 1;
+            return;
+        }
         let Will { qos, retain, message, .. } = will;
         let session = None;
         self.publish(&Publication { message, qos, retain, publisher, session, refusable: false }, effects);
@@ -119,8 +130,13 @@ impl Realm {
     fn route(&mut self, publication: &Publication, expires_ms: Option<u64>, effects: &mut Vec<Effect>) -> bool {
         let (mut own, mut shared) = (Vec::new(), Vec::new());
         let sessions = &self.sessions;
-        let is_connected = |id| sessions.get(&id).is_some_and(|session| session.attachment.is_some());
-        self.topics.hits(&publication.message.topic, is_connected, &mut own, &mut shared);
+        let topic = &publication.message.topic;
+        let standing = |id, options: Options| match sessions.get(&id) {
+            Some(session) if !may_receive(session.rights.as_deref(), topic, options.qos) => Standing::Barred,
+            Some(session) if session.attachment.is_some() => Standing::Here,
+            _ => Standing::Away,
+        };
+        self.topics.hits(topic, standing, &mut own, &mut shared);
         // MQTT-3.8.3-3
         own.retain(|hit| !(hit.options.no_local && publication.session == Some(hit.session)));
         for hits in own.chunk_by(|a, b| a.session == b.session) {
@@ -136,6 +152,19 @@ impl Realm {
     /// identifiers [MQTT-3.3.4-3]; RETAIN as it came if one of them asks for it [MQTT-3.3.1-13].
     fn deliver(&mut self, publication: &Publication, hits: &[Hit], expires_ms: Option<u64>, effects: &mut Vec<Effect>) {
         let Some(session) = hits.first().and_then(|hit| self.sessions.get_mut(&hit.session)) else { return };
+        let topic = &publication.message.topic;
+        let allowed: Vec<Hit>;
+        let hits = match session.rights.as_deref() {
+            None => hits,
+            rights => {
+                allowed = hits.iter().filter(|hit| may_receive(rights, topic, hit.options.qos)).copied().collect();
+                &allowed
+            }
+        };
+        if hits.is_empty() {
+            self.books.dropped.not_authorized += 1;
+            return;
+        }
         let granted = hits.iter().map(|hit| hit.options.qos).max().unwrap_or_default();
         let outgoing = Outgoing {
             message: Arc::clone(&publication.message),

@@ -10,7 +10,7 @@ use crate::inflight::{Unreleased, Window};
 use crate::limits::{MAX_WINDOW, RealmLimits};
 use crate::queue::{Books, Outgoing, Queue};
 use crate::size::wire_bytes;
-use crate::turn::{ConnId, Effect, Owner};
+use crate::turn::{ConnId, Effect, Owner, Rights};
 use crate::will::Will;
 
 /// A session of this realm; never used for another one.
@@ -55,6 +55,7 @@ impl Attachment {
 pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
     pub(crate) owner: Owner,
+    pub(crate) rights: Rights,
     pub(crate) attachment: Option<Attachment>,
     /// Session Expiry Interval in seconds; 0 ends the session with its connection.
     pub(crate) expiry_s: u32,
@@ -72,6 +73,7 @@ impl Session {
         Self {
             client_id,
             owner,
+            rights: None,
             attachment: None,
             expiry_s: 0,
             ends_ms: None,
@@ -137,6 +139,12 @@ impl Session {
                 attachment.send(self.window.send(outgoing, now_ms), effects);
             }
         }
+    }
+
+    /// Takes back what is not `allowed` of all that waits for the client, sent and not yet acknowledged or not.
+    pub(crate) fn revoke(&mut self, allowed: impl Fn(&Outgoing) -> bool, books: &mut Books) {
+        self.window.revoke(&allowed, books);
+        self.queue.revoke(&allowed, books);
     }
 
     /// The session is over: its queue is taken off the books.

@@ -3,6 +3,17 @@
 use crate::session::SessionId;
 use crate::topics::Options;
 
+/// How a member stands to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has a connection.
+    Here,
+    /// It has none now.
+    Away,
+    /// It may not have the message, whose turn goes to another.
+    Barred,
+}
+
 /// The sessions that share one filter under one name.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
@@ -37,11 +48,19 @@ impl Group {
     }
 
     /// Who gets the next message: round-robin among the members with a connection, and where none has
-    /// one, among all, so that the message waits in a queue.
-    pub(crate) fn pick(&mut self, is_connected: impl Fn(SessionId) -> bool) -> Option<(SessionId, Options)> {
+    /// one, among those without, so that the message waits in a queue.
+    pub(crate) fn pick(&mut self, standing: impl Fn(SessionId, Options) -> Standing) -> Option<(SessionId, Options)> {
         let count = self.members.len();
-        let turn = (0..count).map(|step| (self.next + step) % count);
-        let index = turn.clone().find(|&i| is_connected(self.members[i].0)).or_else(|| turn.clone().next())?;
+        let mut away = None;
+        let here = (0..count).map(|step| (self.next + step) % count).find(|&index| {
+            let (session, options) = self.members[index];
+            let standing = standing(session, options);
+            if standing == Standing::Away && away.is_none() {
+                away = Some(index);
+            }
+            standing == Standing::Here
+        });
+        let index = here.or(away)?;
         self.next = index + 1;
         Some(self.members[index])
     }
@@ -61,8 +80,12 @@ mod tests {
         group
     }
 
+    fn standing(connected: &[u64], session: SessionId) -> Standing {
+        if connected.contains(&session.0) { Standing::Here } else { Standing::Away }
+    }
+
     fn picks(group: &mut Group, count: usize, connected: &[u64]) -> Vec<u64> {
-        (0..count).map(|_| group.pick(|s| connected.contains(&s.0)).unwrap().0.0).collect()
+        (0..count).map(|_| group.pick(|s, _| standing(connected, s)).unwrap().0.0).collect()
     }
 
     #[test]
@@ -77,6 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_may_not_have_the_message_is_passed_over_even_if_none_is_left() {
+        let mut group = group(3);
+        let barred = |barred: &'static [u64], here: &'static [u64]| {
+            move |s: SessionId, _| if barred.contains(&s.0) { Standing::Barred } else { standing(here, s) }
+        };
+        assert_eq!(group.pick(barred(&[0], &[0, 1, 2])).unwrap().0, SessionId(1));
+        assert_eq!(group.pick(barred(&[2], &[2])).unwrap().0, SessionId(0), "one who is away, rather than one barred");
+        assert!(group.pick(barred(&[0, 1, 2], &[0, 1, 2])).is_none());
+    }
+
+    #[test]
     fn a_member_that_leaves_costs_no_other_its_turn() {
         let mut group = group(3);
         assert_eq!(picks(&mut group, 2, &[0, 1, 2]), [0, 1]);
@@ -86,6 +120,6 @@ mod tests {
         group.leave(SessionId(1));
         group.leave(SessionId(2));
         assert!(group.is_empty());
-        assert!(group.pick(|_| true).is_none());
+        assert!(group.pick(|_, _| Standing::Here).is_none());
     }
 }

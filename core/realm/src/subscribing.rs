@@ -9,6 +9,7 @@ use postern_mqtt::reason::ReasonCode;
 use crate::limits::{MAX_REPLAY_VISITS, RealmLimits};
 use crate::queue::Outgoing;
 use crate::realm::Realm;
+use crate::rights::may_receive;
 use crate::session::SessionId;
 use crate::size::held_bytes;
 use crate::topics::Options;
@@ -43,6 +44,7 @@ impl Realm {
         let Subscribe { packet_id, subscription_id, subscriptions, .. } = subscribe;
         let mut reasons = Vec::with_capacity(subscriptions.len());
         let mut replays = Vec::new();
+        let mut denied = false;
         for Subscription { filter, qos, no_local, retain_as_published, retain_handling } in subscriptions {
             let filter = match filter {
                 Ok(filter) => filter,
@@ -59,10 +61,16 @@ impl Realm {
                         replays.push((filter, options));
                     }
                 }
-                Err(reason) => reasons.push(reason),
+                Err(reason) => {
+                    denied |= reason == ReasonCode::NOT_AUTHORIZED;
+                    reasons.push(reason);
+                }
             }
         }
         self.reply(id, Packet::SubAck(SubAck { packet_id, reasons, reason_string: None }), effects);
+        if denied {
+            self.deny(id, effects);
+        }
         let RealmLimits { queue_messages: messages, queue_bytes: bytes, .. } = self.limits;
         let mut budget = Budget { messages, bytes, visits: MAX_REPLAY_VISITS };
         let complete = replays.iter().all(|(filter, options)| self.replay(id, filter, *options, &mut budget, effects));
@@ -72,6 +80,9 @@ impl Realm {
     /// Whether the subscription is new.
     fn subscribe_one(&mut self, id: SessionId, filter: &Filter, options: Options) -> Result<bool, ReasonCode> {
         let session = self.sessions.get_mut(&id).ok_or(ReasonCode::UNSPECIFIED)?;
+        if !session.may_subscribe(filter, options.qos) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
         if !session.subscriptions.contains(filter) {
             let of_client = session.subscriptions.len() >= self.limits.subscriptions_per_client;
             if of_client || self.topics.count() >= self.limits.subscriptions {
@@ -110,9 +121,14 @@ impl Realm {
     ) -> bool {
         let Self { sessions, retained, books, limits, now_ms, .. } = self;
         let Some(session) = sessions.get_mut(&id) else { return false };
+        let rights = session.rights.clone();
         let mut visits = budget.visits;
         let complete = retained.matching(filter, &mut visits, |held| {
             if options.no_local && held.publisher == session.client_id {
+                return true;
+            }
+            if !may_receive(rights.as_deref(), &held.message.topic, options.qos) {
+                books.dropped.not_authorized += 1;
                 return true;
             }
             let outgoing = Outgoing {

@@ -7,7 +7,7 @@ use postern_mqtt::packet::QoS;
 use postern_mqtt::{Filter, Topic};
 
 use crate::session::SessionId;
-use crate::shared::Group;
+use crate::shared::{Group, Standing};
 use crate::tree::{NodeId, ROOT, Tree};
 
 /// How a subscription wants its messages (3.8.3.1).
@@ -86,14 +86,14 @@ impl Topics {
     pub(crate) fn hits(
         &mut self,
         topic: &Topic,
-        is_connected: impl Fn(SessionId) -> bool,
+        standing: impl Fn(SessionId, Options) -> Standing,
         own: &mut Vec<Hit>,
         shared: &mut Vec<Hit>,
     ) {
         for node in self.matching(topic) {
             let place = self.tree.value_mut(node);
             own.extend(place.subscribers.iter().map(|(&session, &options)| Hit { session, options }));
-            let picked = place.groups.values_mut().filter_map(|group| group.pick(&is_connected));
+            let picked = place.groups.values_mut().filter_map(|group| group.pick(&standing));
             shared.extend(picked.map(|(session, options)| Hit { session, options }));
         }
         own.sort_by_key(|hit| hit.session);
@@ -143,7 +143,7 @@ mod tests {
 
     fn sessions(topics: &mut Topics, topic: &str) -> Vec<u64> {
         let (mut own, mut shared) = (Vec::new(), Vec::new());
-        topics.hits(&Topic::new(topic).unwrap(), |_| true, &mut own, &mut shared);
+        topics.hits(&Topic::new(topic).unwrap(), |_, _| Standing::Here, &mut own, &mut shared);
         own.iter().chain(&shared).map(|hit| hit.session.0).collect()
     }
 

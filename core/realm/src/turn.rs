@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_identity::Acl;
 use postern_mqtt::Packet;
 use postern_mqtt::packet::{Connect, Disconnect};
 
@@ -12,6 +13,9 @@ pub struct ConnId(pub u64);
 /// The principal that owns a session: the user name that a certificate was mapped to, none for a client
 /// without an identity. A session is resumed, taken over or replaced by its owner alone.
 pub type Owner = Option<Arc<str>>;
+
+/// What the client may do; none where there are no rules, and it may do everything.
+pub type Rights = Option<Arc<Acl>>;
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub enum Input {
         connect: Box<Connect>,
         /// Who it is.
         owner: Owner,
+        /// What it may do from now on, and when it is away.
+        rights: Rights,
         /// To be told to the client (3.2.2.3.14); the realm itself keeps no keep-alive.
         server_keep_alive: Option<u16>,
     },
@@ -33,6 +39,13 @@ pub enum Input {
         conn: ConnId,
         /// The packet.
         packet: Packet,
+    },
+    /// What the client may do has changed.
+    Rights {
+        /// Whose.
+        conn: ConnId,
+        /// From now on.
+        rights: Rights,
     },
     /// The connection is gone, or the driver is closing it.
     Closed {
@@ -111,4 +124,6 @@ pub struct Dropped {
     pub replay_cut: u64,
     /// Published by a client to a topic of the broker's own.
     pub reserved_topic: u64,
+    /// Against the rights of the publisher (its will included) or of the subscriber.
+    pub not_authorized: u64,
 }

@@ -46,7 +46,7 @@ fn b_02_clients_without_an_id_get_ids_of_their_own() {
     let mut other = postern_realm::Realm::new(RealmLimits::default(), [7, 12]);
     let mut effects = Vec::new();
     let connect = Box::new(client(""));
-    let input = Input::Connect { conn: ConnId(0), connect, owner: None, server_keep_alive: None };
+    let input = Input::Connect { conn: ConnId(0), connect, owner: None, rights: None, server_keep_alive: None };
     other.turn(0, &mut vec![input], &mut effects);
     let postern_realm::Effect::Send { packet: Packet::ConnAck(conn_ack), .. } = &effects[0] else { panic!() };
     assert!(!ids.contains(conn_ack.assigned_client_id.as_ref().unwrap()), "another seed, other ids");
@@ -234,7 +234,7 @@ fn mqtt_3_1_0_2_a_second_connect_on_a_connection_closes_it() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("a"));
     let connect = Box::new(client("b"));
-    sim.step(vec![Input::Connect { conn, connect, owner: None, server_keep_alive: None }]);
+    sim.step(vec![Input::Connect { conn, connect, owner: None, rights: None, server_keep_alive: None }]);
     assert_eq!(sim.farewell(conn), Some(ReasonCode::PROTOCOL_ERROR));
     assert_eq!(sim.realm.stats().sessions, 1);
 }

@@ -6,6 +6,7 @@ mod connecting;
 mod properties;
 mod publishing;
 mod resuming;
+mod rights;
 mod sim;
 mod subscribing;
 mod wills;

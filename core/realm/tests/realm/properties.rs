@@ -144,7 +144,7 @@ impl World {
                 self.clients[client] =
                     Client { conn: Some(conn), receive_maximum: receive_maximum.into(), ..Client::default() };
                 let owner: Owner = None;
-                Some(Input::Connect { conn, connect: Box::new(connect), owner, server_keep_alive: None })
+                Some(Input::Connect { conn, connect: Box::new(connect), owner, rights: None, server_keep_alive: None })
             }
             Op::Lose(client) => self.close(client, Departure::Lost),
             Op::Goodbye(client) => self.close(client, Departure::Goodbye(Disconnect::default())),

@@ -11,7 +11,7 @@ use postern_mqtt::packet::{
     Subscription, Unsubscribe, Version, Will,
 };
 use postern_mqtt::{Filter, Packet, ReasonCode, Topic};
-use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, RealmLimits};
+use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, RealmLimits, Rights};
 
 pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
 
@@ -163,9 +163,14 @@ impl Sim {
     }
 
     pub(crate) fn connect_as(&mut self, connect: Connect, owner: Owner) -> ConnId {
+        self.connect_with(connect, owner, None)
+    }
+
+    pub(crate) fn connect_with(&mut self, connect: Connect, owner: Owner, rights: Rights) -> ConnId {
         let conn = ConnId(self.inboxes.len() as u64);
         self.inboxes.insert(conn, Inbox::default());
-        self.step(vec![Input::Connect { conn, connect: Box::new(connect), owner, server_keep_alive: Some(60) }]);
+        let connect = Box::new(connect);
+        self.step(vec![Input::Connect { conn, connect, owner, rights, server_keep_alive: Some(60) }]);
         conn
     }
 

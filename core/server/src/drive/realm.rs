@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postern_mqtt::Packet;
 use postern_mqtt::packet::Connect;
-use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm};
+use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
@@ -20,7 +20,14 @@ const TURN_COMMANDS: usize = 256;
 /// What a connection wants of its realm.
 pub(crate) enum Command {
     /// An admitted CONNECT, and where answers go.
-    Attach { conn: ConnId, connect: Box<Connect>, owner: Owner, server_keep_alive: Option<u16>, outbox: Arc<Outbox> },
+    Attach {
+        conn: ConnId,
+        connect: Box<Connect>,
+        owner: Owner,
+        rights: Rights,
+        server_keep_alive: Option<u16>,
+        outbox: Arc<Outbox>,
+    },
     /// What came in one read.
     Packets { conn: ConnId, packets: Vec<Packet> },
     /// The connection is gone.
@@ -76,9 +83,9 @@ fn accept(
     gone: &mut Vec<ConnId>,
 ) {
     match command {
-        Command::Attach { conn, connect, owner, server_keep_alive, outbox } => {
+        Command::Attach { conn, connect, owner, rights, server_keep_alive, outbox } => {
             outboxes.insert(conn, outbox);
-            inputs.push(Input::Connect { conn, connect, owner, server_keep_alive });
+            inputs.push(Input::Connect { conn, connect, owner, rights, server_keep_alive });
         }
         Command::Packets { conn, packets } => {
             inputs.extend(packets.into_iter().map(|packet| Input::Packet { conn, packet }));

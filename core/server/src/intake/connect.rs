@@ -9,7 +9,7 @@ use postern_mqtt::Packet;
 use postern_mqtt::link::{Link, Sent};
 use postern_mqtt::packet::{ConnAck, Connect};
 use postern_mqtt::reason::ReasonCode;
-use postern_realm::Owner;
+use postern_realm::{Owner, Rights};
 use tokio::io::AsyncReadExt;
 
 use super::{CONNECT_WAIT, Identified, Stream};
@@ -28,6 +28,8 @@ pub(crate) struct Admitted {
     pub(crate) connect: Box<Connect>,
     /// Who owns the session.
     pub(crate) owner: Owner,
+    /// What the client may do.
+    pub(crate) rights: Rights,
     pub(crate) mounted: Mounted,
 }
 
@@ -60,7 +62,7 @@ impl Identified {
             Ok((connect, owner, mounted)) => {
                 let version = connect.version.to_string();
                 story.admitted(owner.as_deref().or(connect.username.as_deref()), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, owner, mounted })
+                Ok(Admitted { stream, link, input, connect, owner, rights: None, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();
