@@ -93,7 +93,7 @@ fn f_01_slow_handshakes_are_ended_and_hold_nobody_up() {
 fn f_01_a_complete_handshake_without_a_connect_is_ended_too() {
     let (broker, _) = hurried();
     let mut client = tls::naming("localhost").dial(broker.address("ssl:hurried")).unwrap();
-    let closed = client.closed_within(Duration::from_secs(40));
+    let closed = client.closed_within(Duration::from_secs(20));
     assert!(closed.is_ok(), "still open: {closed:?}");
     assert_alive(&broker);
 }

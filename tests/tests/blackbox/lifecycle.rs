@@ -313,7 +313,7 @@ fn a_client_that_falls_silent_is_taken_for_gone() {
 #[test]
 fn a_silent_plain_connection_is_ended() {
     let broker = crate::fixture::PLAIN.get();
-    let closed = raw::dial(broker.control()).closed_within(Duration::from_secs(40)).expect("still open");
+    let closed = raw::dial(broker.control()).closed_within(Duration::from_secs(20)).expect("still open");
     assert!(closed.packets.is_empty(), "{closed:?}");
     assert_alive(&broker);
 }
