@@ -19,6 +19,7 @@ fn connect_bytes(level: u8, flags: u8, properties: &str, payload: &str) -> Vec<u
     framed(0x10, &body)
 }
 
+/// v3.1.1: MQTT-3.1.3-7, MQTT-3.1.3-8, MQTT-3.1.3-9
 #[test]
 fn b_01_mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session() {
     refuses_connect(&connect_bytes(4, 0, "", "0000"), Fault::ClientIdMissing, "20 02 00 02");
@@ -44,6 +45,8 @@ fn in_3_1_a_user_name_that_is_announced_may_be_missing() {
     refuses_connect(&connect_bytes(4, 0xC2, "", "0001 61"), Fault::Truncated, "");
 }
 
+/// v5: MQTT-3.1.2-1, MQTT-3.1.2-2
+/// v3.1.1: MQTT-3.1.2-1, MQTT-3.1.2-2
 #[test]
 fn mqtt_3_1_2_1_and_2_unknown_protocols_are_refused_in_a_version_they_may_know() {
     refuses_connect(&hex("10 0C 00044D515455 04 02 003C 0000"), Fault::ProtocolName, "");
@@ -53,6 +56,8 @@ fn mqtt_3_1_2_1_and_2_unknown_protocols_are_refused_in_a_version_they_may_know()
     refuses_connect(&hex("10 0E 00064D5149736470 04 02 003C 0000"), Fault::ProtocolLevel(4), "20 02 00 01");
 }
 
+/// v5: MQTT-3.1.2-3, MQTT-3.1.4-1
+/// v3.1.1: MQTT-3.1.2-3, MQTT-3.1.4-1, MQTT-3.2.2-6
 #[test]
 fn b_03_mqtt_3_1_2_3_the_reserved_flag_is_refused() {
     refuses_connect(&connect_bytes(4, 0b11, "", "0001 61"), Fault::ConnectFlagReserved, "");
@@ -60,6 +65,8 @@ fn b_03_mqtt_3_1_2_3_the_reserved_flag_is_refused() {
     refuses_connect(&connect_bytes(5, 0b11, "", "0001 61"), Fault::ConnectFlagReserved, &said);
 }
 
+/// v5: MQTT-3.1.2-11, MQTT-3.1.2-13
+/// v3.1.1: MQTT-3.1.2-11, MQTT-3.1.2-13, MQTT-3.1.2-15
 #[test]
 fn b_03_mqtt_3_1_2_11_and_13_will_qos_and_retain_need_a_will() {
     for (level, said) in [(4, String::new()), (5, conn_ack_hex(ReasonCode::MALFORMED_PACKET))] {
@@ -69,6 +76,8 @@ fn b_03_mqtt_3_1_2_11_and_13_will_qos_and_retain_need_a_will() {
     }
 }
 
+/// v5: MQTT-3.1.2-12
+/// v3.1.1: MQTT-3.1.2-14
 #[test]
 fn b_03_mqtt_3_1_2_12_will_qos_3_is_refused() {
     refuses_connect(&connect_bytes(4, 0b0001_1110, "", "0001 61 0001 77 0001 78"), Fault::QoS3, "");
@@ -86,6 +95,10 @@ fn b_03_mqtt_3_1_2_12_will_qos_3_is_refused() {
 /// The five fields of a payload with all of them, in hexadecimal.
 const FIELDS: [&str; 5] = ["0001 61", "0001 77", "0002 6D73", "0001 75", "0001 70"];
 
+/// v5: MQTT-3.1.2-9, MQTT-3.1.2-16, MQTT-3.1.2-17, MQTT-3.1.2-18, MQTT-3.1.2-19, MQTT-3.1.3-1, MQTT-3.1.3-3
+/// v5: MQTT-3.1.4-1
+/// v3.1.1: MQTT-3.1.2-9, MQTT-3.1.2-18, MQTT-3.1.2-19, MQTT-3.1.2-20, MQTT-3.1.2-21, MQTT-3.1.3-1, MQTT-3.1.3-3
+/// v3.1.1: MQTT-3.1.4-1
 #[test]
 fn what_the_flags_announce_is_there_in_its_order_and_nothing_else() {
     for level in [4, 5] {
@@ -122,6 +135,8 @@ fn what_the_flags_announce_is_there_in_its_order_and_nothing_else() {
     }
 }
 
+/// v5: MQTT-3.1.3-5
+/// v3.1.1: MQTT-3.1.3-5
 #[test]
 fn client_ids_of_23_letters_and_digits_are_taken() {
     let letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -136,6 +151,7 @@ fn client_ids_of_23_letters_and_digits_are_taken() {
     }
 }
 
+/// v3.1.1: MQTT-3.1.2-22
 #[test]
 fn b_03_mqtt_3_1_2_22_a_password_needs_a_user_name_in_3_x() {
     refuses_connect(&connect_bytes(4, 0b0100_0010, "", "0001 61 0001 70"), Fault::PasswordWithoutUsername, "");
@@ -195,12 +211,14 @@ fn unknown_and_misplaced_properties_are_malformed() {
     refuses_connect(&connect_bytes(5, 6, "", "0001 61 03 21 0001 0001 77 0000"), Fault::PropertyMisplaced, &said);
 }
 
+/// v5: MQTT-4.12.0-1
 #[test]
 fn mqtt_4_12_0_1_enhanced_authentication_is_declined() {
     let said = conn_ack_hex(ReasonCode::BAD_AUTHENTICATION_METHOD);
     refuses_connect(&connect_bytes(5, 2, "15 0001 61", "0001 61"), Fault::AuthenticationMethod, &said);
 }
 
+/// v5: MQTT-4.12.0-7
 #[test]
 fn b_16_mqtt_4_12_0_7_auth_without_a_method_in_connect_is_refused() {
     for bytes in ["F0 00", "F0 02 18 00", "F0 02 19 00", "F0 06 18 04 15 0001 61"] {
@@ -229,6 +247,7 @@ fn greeted(version: Version, keep_alive: u16) -> Link {
     link
 }
 
+/// v5: MQTT-3.2.2-22
 #[test]
 fn b_14_mqtt_3_2_2_21_a_keep_alive_beyond_the_cap_is_lowered_and_5_0_is_told() {
     let limits = Limits::default();
@@ -253,6 +272,8 @@ fn b_14_without_cap_and_default_a_client_may_be_silent_for_ever() {
     assert_eq!(live_with(connect, limits).keep_alive_deadline_ms(), Some(98_302_500));
 }
 
+/// v5: MQTT-3.1.2-22
+/// v3.1.1: MQTT-3.1.2-24
 #[test]
 fn mqtt_3_1_2_22_only_whole_packets_move_the_deadline() {
     let mut link = live(Version::V3_1_1);
@@ -267,6 +288,8 @@ fn mqtt_3_1_2_22_only_whole_packets_move_the_deadline() {
     assert_eq!(fresh().keep_alive_deadline_ms(), None);
 }
 
+/// v5: MQTT-3.1.4-6, MQTT-3.2.0-2
+/// v3.1.1: MQTT-3.1.4-5
 #[test]
 fn b_15_mqtt_3_1_4_6_nothing_after_a_refused_connect_is_processed() {
     for version in VERSIONS {
@@ -280,6 +303,8 @@ fn b_15_mqtt_3_1_4_6_nothing_after_a_refused_connect_is_processed() {
     }
 }
 
+/// v5: MQTT-3.2.2-1, MQTT-3.2.2-6
+/// v3.1.1: MQTT-3.2.2-4
 #[test]
 fn connack_says_what_its_version_can_say() {
     let ack = |reason| {
@@ -311,6 +336,8 @@ fn versions_are_named_as_the_standards_are() {
     assert_eq!(VERSIONS.map(|version| version.to_string()), ["3.1", "3.1.1", "5.0"]);
 }
 
+/// v5: MQTT-3.2.0-1, MQTT-3.14.0-1
+/// v3.1.1: MQTT-3.2.0-1
 #[test]
 fn mqtt_3_2_0_1_nothing_is_sent_before_connack() {
     let mut output = BytesMut::new();

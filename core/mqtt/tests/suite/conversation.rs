@@ -61,6 +61,7 @@ fn acks_are_as_short_as_they_can_be() {
     assert_eq!(said(&mut live(V5), &disconnect), hex("E0 01 8E"));
 }
 
+/// v5: MQTT-3.1.2-24
 #[test]
 fn mqtt_3_1_2_24_user_properties_go_first_then_the_reason_string_then_the_packet() {
     let ack = Packet::PubAck(explained());
@@ -82,6 +83,9 @@ fn mqtt_3_1_2_24_user_properties_go_first_then_the_reason_string_then_the_packet
 
 /// A limit that is one byte short of the whole packet, and what is said instead: user properties go first, then the
 /// reason string. No packet exists that such a limit makes longer.
+///
+/// v5: MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3, MQTT-3.6.2-2, MQTT-3.6.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3
+/// v5: MQTT-3.9.2-1, MQTT-3.11.2-1, MQTT-3.14.2-3, MQTT-3.14.2-4
 #[test]
 fn explanations_are_left_out_of_every_kind_of_packet_that_would_grow_too_large() {
     let why = hex("1F 0003 776879");
@@ -118,6 +122,7 @@ fn explanations_are_left_out_of_every_kind_of_packet_that_would_grow_too_large()
     }
 }
 
+/// v5: MQTT-2.2.2-1
 #[test]
 fn without_properties_their_length_is_zero() {
     let sub_ack = SubAck { packet_id: ID, reasons: vec![ReasonCode::GRANTED_QOS_1], reason_string: None };
@@ -129,6 +134,7 @@ fn without_properties_their_length_is_zero() {
     assert_eq!(said(&mut link, &conn_ack(ReasonCode::SUCCESS)), hex("20 03 00 00 00"));
 }
 
+/// v5: MQTT-3.14.2-2
 #[test]
 fn mqtt_3_14_2_2_a_disconnect_of_the_server_has_no_session_expiry() {
     let disconnect = |session_expiry| Disconnect {
@@ -142,6 +148,7 @@ fn mqtt_3_14_2_2_a_disconnect_of_the_server_has_no_session_expiry() {
     }
 }
 
+/// v5: MQTT-3.1.2-24
 #[test]
 fn mqtt_3_1_2_25_a_publish_that_is_too_large_is_not_sent() {
     let packet = Packet::Publish(publish(b"12345"));
@@ -156,6 +163,7 @@ fn mqtt_3_1_2_25_a_publish_that_is_too_large_is_not_sent() {
     assert_eq!(narrow(17).send(&Packet::Publish(with_property), &mut output), Sent::TooLarge, "never maimed");
 }
 
+/// v5: MQTT-3.2.2-19, MQTT-3.2.2-20, MQTT-3.14.2-3
 #[test]
 fn mqtt_3_2_2_19_connack_and_disconnect_keep_within_the_maximum() {
     let mut connect = connect(V5);
@@ -181,6 +189,7 @@ fn a_client_that_cannot_take_a_connack_is_not_let_in() {
     assert_eq!(receive(&mut link, &hex("C0 00")).expect_err("is over").fault(), Fault::AfterEnd);
 }
 
+/// v5: MQTT-3.1.2-29
 #[test]
 fn mqtt_3_1_2_29_without_problem_information_only_three_packets_explain() {
     let quiet = || {
@@ -207,6 +216,7 @@ fn mqtt_3_1_2_29_without_problem_information_only_three_packets_explain() {
     assert_eq!(said(&mut quiet(), &Packet::Disconnect(farewell)), hex("E0 08 8A 06 1F 0003 776879"));
 }
 
+/// v3.1.1: MQTT-3.9.3-2
 #[test]
 fn in_3_x_failures_become_what_can_be_said() {
     for version in [Version::V3_1, V3] {
@@ -237,6 +247,7 @@ fn in_3_x_there_is_no_disconnect_from_the_server_yet_it_ends_the_connection() {
     }
 }
 
+/// v5: MQTT-3.2.0-2, MQTT-4.12.0-6
 #[test]
 fn auth_and_what_only_clients_say_are_never_written() {
     let auth = Auth {
@@ -270,6 +281,7 @@ fn mqtt_3_14_4_1_after_disconnect_nothing_is_received_or_sent() {
     }
 }
 
+/// v5: MQTT-3.14.4-1
 #[test]
 fn after_a_disconnect_of_ours_nothing_more_is_sent() {
     let mut link = live(V5);
@@ -294,6 +306,8 @@ fn a_publish_to_a_subscriber_carries_what_is_its_own() {
     assert_eq!(said(&mut live(V3), &Packet::Publish(packet)), hex("3D 06 0001 61 0001 78"));
 }
 
+/// v5: MQTT-2.2.1-2
+/// v3.1.1: MQTT-2.3.1-5
 #[test]
 fn a_publish_whose_identifier_does_not_fit_its_qos_is_not_written() {
     let mut packet = publish(b"x");
@@ -305,6 +319,8 @@ fn a_publish_whose_identifier_does_not_fit_its_qos_is_not_written() {
     assert!(output.is_empty());
 }
 
+/// v5: MQTT-3.3.1-2, MQTT-4.3.1-1
+/// v3.1.1: MQTT-3.3.1-2, MQTT-4.3.1-1
 #[test]
 fn mqtt_3_3_1_2_dup_is_not_written_with_qos_0() {
     let packet = Publish { dup: true, ..publish(b"") };

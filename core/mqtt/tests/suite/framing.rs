@@ -28,6 +28,7 @@ fn a_02_an_announced_size_is_refused_before_anything_is_buffered() {
     assert_eq!(receive(&mut fresh(), &hex("10 FD 7F")), Ok(None));
 }
 
+/// v5: MQTT-3.2.2-15
 #[test]
 fn c_14_a_large_publish_is_refused_by_its_header() {
     // Four bytes of header leave 1,048,572 bytes of the 1 MiB.
@@ -47,6 +48,7 @@ fn a_valid_length_of_four_bytes_is_taken() {
     assert_eq!(publish.message.payload.len(), 2_097_152);
 }
 
+/// v5: MQTT-1.5.5-1
 #[test]
 fn a_04_mqtt_1_5_5_1_a_non_minimal_length_is_refused() {
     let rest = "00044D515454 05 02 003C 00 0000";
@@ -58,6 +60,8 @@ fn a_04_mqtt_1_5_5_1_a_non_minimal_length_is_refused() {
     refuses(V5, &hex("30 07 0001 61 03 81 00 01"), Fault::VarIntNotMinimal);
 }
 
+/// v5: MQTT-3.1.0-1
+/// v3.1.1: MQTT-3.1.0-1
 #[test]
 fn a_05_mqtt_3_1_0_1_the_first_packet_must_be_connect() {
     refuses_connect(&hex("30 05 00 01 61 78 79"), Fault::NotConnect, "");
@@ -66,6 +70,8 @@ fn a_05_mqtt_3_1_0_1_the_first_packet_must_be_connect() {
     }
 }
 
+/// v5: MQTT-3.1.0-2
+/// v3.1.1: MQTT-3.1.0-2, MQTT-4.8.0-1
 #[test]
 fn a_06_mqtt_3_1_0_2_a_second_connect_is_refused() {
     for version in VERSIONS {
@@ -165,6 +171,7 @@ fn a_10_user_properties_cost_linear_time() {
     assert!(is_linear, "20,000 in one packet cost more than 4 times what they cost in 20");
 }
 
+/// v5: MQTT-4.13.1-1
 #[test]
 fn a_11_property_lengths_that_lie_are_refused() {
     // Longer than the packet.
@@ -177,6 +184,8 @@ fn a_11_property_lengths_that_lie_are_refused() {
     refuses_connect(&connect, Fault::Truncated, &conn_ack_hex(ReasonCode::MALFORMED_PACKET));
 }
 
+/// v5: MQTT-2.1.3-1, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1
+/// v3.1.1: MQTT-2.2.2-1, MQTT-2.2.2-2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1
 #[test]
 fn a_12_mqtt_2_1_3_1_wrong_flags_are_refused_by_the_first_byte() {
     for first in ["80", "A0", "60", "C1", "E1", "41", "51", "71", "83"] {
@@ -221,6 +230,8 @@ fn a_13_reserved_packet_types_are_refused() {
     refuses_connect(&[0x00], Fault::ReservedType(0), "");
 }
 
+/// v5: MQTT-3.3.1-4
+/// v3.1.1: MQTT-3.3.1-4
 #[test]
 fn a_14_mqtt_3_3_1_4_qos_3_is_refused() {
     for version in VERSIONS {
@@ -229,6 +240,8 @@ fn a_14_mqtt_3_3_1_4_qos_3_is_refused() {
     assert_eq!(Fault::QoS3.reason(), ReasonCode::MALFORMED_PACKET);
 }
 
+/// v5: MQTT-3.3.1-2
+/// v3.1.1: MQTT-3.3.1-2
 #[test]
 fn a_14_mqtt_3_3_1_2_dup_without_qos_is_refused() {
     for version in VERSIONS {
@@ -247,6 +260,8 @@ const BAD_STRINGS: [(&str, Fault); 6] = [
     ("61 00 62", Fault::Nul),
 ];
 
+/// v5: MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.1.3-4, MQTT-3.1.3-11, MQTT-3.1.3-12
+/// v3.1.1: MQTT-1.5.3-1, MQTT-1.5.3-2, MQTT-3.1.3-4, MQTT-3.1.3-10, MQTT-3.1.3-11
 #[test]
 fn a_15_mqtt_1_5_4_1_and_2_bad_strings_in_a_connect_are_refused() {
     for (bad, fault) in BAD_STRINGS {
@@ -268,6 +283,8 @@ fn a_15_mqtt_1_5_4_1_and_2_bad_strings_in_a_connect_are_refused() {
     }
 }
 
+/// v5: MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-1.5.7-1, MQTT-3.3.2-1, MQTT-3.8.3-1, MQTT-3.10.3-1
+/// v3.1.1: MQTT-1.5.3-1, MQTT-1.5.3-2, MQTT-3.3.2-1, MQTT-3.8.3-1, MQTT-3.10.3-1
 #[test]
 fn a_15_mqtt_1_5_4_1_and_2_bad_strings_after_connack_are_refused() {
     for (bad, fault) in BAD_STRINGS {
@@ -287,6 +304,8 @@ fn a_15_mqtt_1_5_4_1_and_2_bad_strings_after_connack_are_refused() {
     }
 }
 
+/// v5: MQTT-1.5.4-3
+/// v3.1.1: MQTT-1.5.3-3
 #[test]
 fn a_15_mqtt_1_5_4_3_a_byte_order_mark_and_rare_characters_are_kept() {
     let topic = "\u{FEFF}ä/\u{10FFFF}/\u{1}";

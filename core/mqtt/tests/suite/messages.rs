@@ -13,6 +13,8 @@ fn topic_of(packet: Packet) -> String {
     publish.message.topic.as_str().to_owned()
 }
 
+/// v5: MQTT-3.3.2-1
+/// v3.1.1: MQTT-3.3.2-1
 #[test]
 fn c_01_a_publish_needs_a_topic_or_a_known_alias() {
     refuses(V3, &hex("30 02 0000"), Fault::TopicMissing);
@@ -21,6 +23,7 @@ fn c_01_a_publish_needs_a_topic_or_a_known_alias() {
     assert_eq!(Fault::TopicMissing.reason(), ReasonCode::PROTOCOL_ERROR);
 }
 
+/// v5: MQTT-3.3.2-8, MQTT-3.3.2-9, MQTT-3.3.2-12
 #[test]
 fn c_01_mqtt_3_3_2_8_and_9_an_alias_of_zero_or_above_the_maximum_is_refused() {
     refuses(V5, &hex("30 07 0001 61 03 23 0000"), Fault::TopicAlias);
@@ -33,6 +36,7 @@ fn c_01_mqtt_3_3_2_8_and_9_an_alias_of_zero_or_above_the_maximum_is_refused() {
     assert_eq!(error.expect_err("not offered").fault(), Fault::TopicAlias);
 }
 
+/// v5: MQTT-3.3.2-12
 #[test]
 fn mqtt_3_3_2_12_aliases_are_set_used_and_set_anew() {
     let mut link = live(V5);
@@ -44,12 +48,15 @@ fn mqtt_3_3_2_12_aliases_are_set_used_and_set_anew() {
     assert_eq!(topic_of(taken(&mut link, &hex("30 06 0000 03 23 0001"))), "b");
 }
 
+/// v5: MQTT-3.3.2-7
 #[test]
 fn c_02_mqtt_3_3_2_7_an_alias_means_nothing_on_another_connection() {
     taken(&mut live(V5), &hex("30 07 0001 61 03 23 0001"));
     refuses(V5, &hex("30 06 0000 03 23 0001"), Fault::TopicMissing);
 }
 
+/// v5: MQTT-3.3.2-2
+/// v3.1.1: MQTT-3.3.2-2
 #[test]
 fn c_04_mqtt_3_3_2_2_wildcards_in_a_topic_name_are_refused() {
     for topic in ["0001 23", "0001 2B", "0003 612F2B", "0003 612F23", "0002 6123"] {
@@ -69,6 +76,7 @@ fn a_topic_of_slashes_is_refused_by_its_depth() {
     taken(&mut live(V3), &topic(127));
 }
 
+/// v5: MQTT-3.3.2-14
 #[test]
 fn c_04_mqtt_3_3_2_14_a_response_topic_must_be_a_topic_name() {
     refuses(V5, &hex("30 08 0001 61 04 08 0001 23"), Fault::ResponseTopic);
@@ -77,6 +85,7 @@ fn c_04_mqtt_3_3_2_14_a_response_topic_must_be_a_topic_name() {
     taken(&mut live(V5), &hex("30 08 0001 61 04 08 0001 62"));
 }
 
+/// v5: MQTT-1.5.7-1, MQTT-3.3.2-13, MQTT-3.3.2-19
 #[test]
 fn texts_in_properties_must_be_utf_8() {
     // Content Type, Response Topic, User Property: a surrogate.
@@ -87,6 +96,7 @@ fn texts_in_properties_must_be_utf_8() {
     }
 }
 
+/// v5: MQTT-3.3.4-6
 #[test]
 fn c_04_mqtt_3_3_4_6_a_subscription_identifier_from_a_client_is_refused() {
     refuses(V5, &hex("30 06 0001 61 02 0B 01"), Fault::SubscriptionIdFromClient);
@@ -113,6 +123,8 @@ fn c_13_a_payload_that_is_not_the_text_it_claims_to_be_is_passed_on() {
     assert_eq!(publish.message.payload[..], [0xC0, 0x80]);
 }
 
+/// v5: MQTT-2.2.1-3
+/// v3.1.1: MQTT-2.3.1-1
 #[test]
 fn mqtt_2_2_1_3_packet_identifier_0_is_refused() {
     for version in VERSIONS {
@@ -147,6 +159,7 @@ fn acks_of_5_0_may_be_short() {
     }
 }
 
+/// v5: MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1, MQTT-3.15.2-1
 #[test]
 fn mqtt_3_4_2_1_and_its_like_reasons_that_a_packet_does_not_have_are_refused() {
     for bytes in
@@ -158,6 +171,8 @@ fn mqtt_3_4_2_1_and_its_like_reasons_that_a_packet_does_not_have_are_refused() {
     taken(&mut live(V5), &hex("50 03 0001 91"));
 }
 
+/// v5: MQTT-3.8.3-2, MQTT-3.10.3-2
+/// v3.1.1: MQTT-3.8.3-3, MQTT-3.10.3-2
 #[test]
 fn mqtt_3_8_3_2_and_3_10_3_2_a_request_needs_a_filter() {
     for version in VERSIONS {
@@ -186,6 +201,8 @@ fn an_invalid_filter_fails_alone() {
     assert_eq!(unsubscribe.filters.iter().map(Result::is_ok).collect::<Vec<_>>(), valid);
 }
 
+/// v5: MQTT-3.8.3-5
+/// v3.1.1: MQTT-3.8.3-4
 #[test]
 fn mqtt_3_8_3_5_reserved_options_are_refused() {
     for options in [0x04, 0x10, 0x40, 0x80] {
@@ -203,6 +220,7 @@ fn mqtt_3_8_3_5_reserved_options_are_refused() {
     assert!(options.no_local && options.retain_as_published && options.retain_handling == RetainHandling::Never);
 }
 
+/// v5: MQTT-3.8.3-4
 #[test]
 fn mqtt_3_8_3_4_no_local_on_a_shared_subscription_is_refused() {
     let subscribe = |options: u8| framed(0x82, &[&hex("0001 00")[..], &field(b"$share/g/a"), &[options]].concat());

@@ -41,6 +41,8 @@ fn mqtt_4_7_filters_match_as_the_standard_shows() {
     }
 }
 
+/// v5: MQTT-4.7.2-1
+/// v3.1.1: MQTT-4.7.2-1
 #[test]
 fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_reserved_topics() {
     for filter in ["#", "+/monitor/Clients", "+/#", "$share/g/#", "$share/g/+/x"] {
@@ -52,6 +54,8 @@ fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_reserved_topics() {
     assert!(matches("a/#", "a/$SYS"), "only at the front");
 }
 
+/// v5: MQTT-4.7.3-4
+/// v3.1.1: MQTT-4.7.3-4
 #[test]
 fn mqtt_4_7_3_4_letters_are_compared_as_they_are() {
     assert!(!matches("a\u{308}", "\u{E4}"), "one letter, two spellings");
@@ -59,6 +63,8 @@ fn mqtt_4_7_3_4_letters_are_compared_as_they_are() {
     assert!(!matches("ACCOUNTS", "Accounts"));
 }
 
+/// v5: MQTT-4.7.1-1, MQTT-4.7.1-2
+/// v3.1.1: MQTT-4.7.1-2, MQTT-4.7.1-3
 #[test]
 fn mqtt_4_7_1_wildcards_must_fill_their_level() {
     for text in ["a#", "#a", "a/#/b", "#/", "a+", "+a", "a/b+/c", "++", "+#", "##"] {
@@ -70,6 +76,8 @@ fn mqtt_4_7_1_wildcards_must_fill_their_level() {
     }
 }
 
+/// v5: MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3
+/// v3.1.1: MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3
 #[test]
 fn mqtt_4_7_3_1_to_3_names_and_filters_have_a_length_and_no_nul() {
     assert_eq!((Topic::new(""), Filter::new("")), (Err(TopicError::Empty), Err(TopicError::Empty)));
@@ -80,6 +88,8 @@ fn mqtt_4_7_3_1_to_3_names_and_filters_have_a_length_and_no_nul() {
     assert_eq!((Topic::new(&longer), Filter::new(&longer)), (Err(TopicError::TooLong), Err(TopicError::TooLong)));
 }
 
+/// v5: MQTT-3.3.2-2, MQTT-4.7.0-1
+/// v3.1.1: MQTT-3.3.2-2, MQTT-4.7.1-1
 #[test]
 fn mqtt_3_3_2_2_a_name_has_no_wildcards() {
     for text in ["a/+", "#", "a+b", "a#"] {
@@ -96,6 +106,7 @@ fn levels_are_bounded() {
     assert_eq!((Topic::new(&deeper), Filter::new(&deeper)), (Err(TopicError::TooDeep), Err(TopicError::TooDeep)));
 }
 
+/// v5: MQTT-4.8.2-1, MQTT-4.8.2-2
 #[test]
 fn mqtt_4_8_2_1_and_2_a_shared_subscription_has_a_name_and_a_filter() {
     for text in ["$share", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#", "$share/g#/a"] {

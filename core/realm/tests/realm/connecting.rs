@@ -8,6 +8,7 @@ use postern_realm::{ConnId, Departure, Input, RealmLimits};
 
 use crate::sim::*;
 
+/// v5: MQTT-3.1.2-4, MQTT-3.1.2-6, MQTT-3.1.2-23, MQTT-3.1.4-4, MQTT-3.1.4-5, MQTT-3.2.2-2, MQTT-3.2.2-3
 #[test]
 fn mqtt_3_2_2_2_session_present_tells_whether_a_session_was_resumed() {
     let mut sim = Sim::new();
@@ -33,6 +34,16 @@ fn connack_tells_the_limits_of_the_server() {
     assert_eq!((conn_ack.session_expiry, conn_ack.assigned_client_id), (None, None));
 }
 
+/// v5: MQTT-3.1.2-28, MQTT-4.12.0-6
+#[test]
+fn connack_has_nothing_that_the_client_did_not_ask_for() {
+    let mut sim = Sim::new();
+    let conn = sim.connect(client("a"));
+    let conn_ack = sim.conn_ack(conn);
+    assert_eq!((conn_ack.response_information, conn_ack.authentication_method), (None, None));
+}
+
+/// v5: MQTT-3.1.3-6, MQTT-3.1.3-7, MQTT-3.2.2-16
 #[test]
 fn b_02_clients_without_an_id_get_ids_of_their_own() {
     let mut sim = Sim::new();
@@ -61,6 +72,7 @@ fn b_01_a_3_1_1_client_without_id_and_clean_session_is_refused() {
     sim.enter(v3_client("", true));
 }
 
+/// v5: MQTT-3.1.2-5, MQTT-3.1.3-2, MQTT-3.1.4-3
 #[test]
 fn b_06_the_second_connect_takes_the_session_over() {
     let mut sim = Sim::new();
@@ -86,6 +98,7 @@ fn b_06_a_session_of_expiry_0_ends_with_its_connection_at_take_over() {
     assert!(!sim.conn_ack(second).session_present);
 }
 
+/// v5: MQTT-3.1.4-2, MQTT-3.2.2-7
 #[test]
 fn b_07_another_owner_can_neither_take_over_nor_resume_nor_replace() {
     let mut sim = Sim::new();
@@ -107,6 +120,7 @@ fn b_07_another_owner_can_neither_take_over_nor_resume_nor_replace() {
     assert!(sim.conn_ack(again).session_present);
 }
 
+/// v5: MQTT-3.1.4-6
 #[test]
 fn mqtt_3_1_4_6_what_follows_a_refused_connect_is_not_processed() {
     let mut sim = Sim::with(RealmLimits { sessions: 1, ..RealmLimits::default() });
@@ -120,6 +134,7 @@ fn mqtt_3_1_4_6_what_follows_a_refused_connect_is_not_processed() {
     assert!(sim.is_open(again), "a take-over needs no further session");
 }
 
+/// v5: MQTT-3.1.2-23, MQTT-4.1.0-2
 #[test]
 fn a_session_ends_when_its_expiry_has_passed() {
     let mut sim = Sim::new();
@@ -144,6 +159,7 @@ fn a_clock_that_goes_back_stands_still() {
     assert_eq!(sim.wakes_in_ms(), Some(100_000));
 }
 
+/// v5: MQTT-4.1.0-1
 #[test]
 fn the_expiry_counts_from_the_last_connection() {
     let mut sim = Sim::new();
@@ -229,6 +245,7 @@ fn packets_that_only_a_server_sends_close_the_connection() {
     }
 }
 
+/// v5: MQTT-3.1.0-2
 #[test]
 fn mqtt_3_1_0_2_a_second_connect_on_a_connection_closes_it() {
     let mut sim = Sim::new();

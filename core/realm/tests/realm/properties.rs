@@ -211,6 +211,7 @@ impl World {
 
     fn look(&mut self, effects: &[Effect]) {
         for effect in effects {
+            assert!(has_reasons_of_its_tables(effect), "{effect:?}");
             let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = effect;
             let Some(client) = self.clients.iter_mut().find(|client| client.conn == Some(*conn)) else {
                 assert!(matches!(effect, Effect::Close { .. }), "only a taken-over connection is unknown: {effect:?}");
@@ -240,9 +241,37 @@ impl World {
     }
 }
 
+/// Whether a server may say these reasons in this packet: the tables of 3.2.2.2, 3.4.2.1, 3.5.2.1, 3.6.2.1, 3.7.2.1,
+/// 3.9.3, 3.11.3 and 3.14.2.1.
+fn has_reasons_of_its_tables(effect: &Effect) -> bool {
+    const CONNACK: &[u8] = b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8A\x8C\x90\x95\x97\x99\x9A\x9B\x9C\x9D\x9F";
+    const RECEIVED: &[u8] = b"\x00\x10\x80\x83\x87\x90\x91\x97\x99";
+    const RELEASED: &[u8] = b"\x00\x92";
+    const SUBACK: &[u8] = b"\x00\x01\x02\x80\x83\x87\x8F\x91\x97\x9E\xA1\xA2";
+    const UNSUBACK: &[u8] = b"\x00\x11\x80\x83\x87\x8F\x91";
+    const DISCONNECT: &[u8] = b"\x00\x80\x81\x82\x83\x87\x89\x8B\x8D\x8E\x8F\x90\x93\x94\x95\x96\x97\x98\x99\x9A\x9B\x9C\x9D\x9E\x9F\xA0\xA1\xA2";
+    let are_of = |table: &[u8], reasons: &[ReasonCode]| reasons.iter().all(|reason| table.contains(&reason.0));
+    let packet = match effect {
+        Effect::Close { farewell, .. } => {
+            return farewell.as_ref().is_none_or(|farewell| are_of(DISCONNECT, &[farewell.reason]));
+        }
+        Effect::Send { packet, .. } => packet,
+    };
+    match packet {
+        Packet::ConnAck(ack) => are_of(CONNACK, &[ack.reason]),
+        Packet::PubAck(ack) | Packet::PubRec(ack) => are_of(RECEIVED, &[ack.reason]),
+        Packet::PubRel(ack) | Packet::PubComp(ack) => are_of(RELEASED, &[ack.reason]),
+        Packet::SubAck(ack) => are_of(SUBACK, &ack.reasons),
+        Packet::UnsubAck(ack) => are_of(UNSUBACK, &ack.reasons),
+        Packet::Publish(_) => true,
+        _ => false,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
+    /// v5: MQTT-2.2.1-4, MQTT-3.2.2-8, MQTT-3.3.4-9, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
     #[test]
     fn limits_hold_and_the_same_inputs_give_the_same_outputs(ops in prop::collection::vec(op(), 0..120)) {
         let (mut first, mut second) = (World::new([1, 2]), World::new([1, 2]));
@@ -263,6 +292,8 @@ proptest! {
     }
 
     /// A subscriber that loses its connection at any moment and answers when it likes.
+    ///
+    /// v5: MQTT-4.4.0-1, MQTT-4.6.0-5, MQTT-4.6.0-6
     #[test]
     fn qos_1_keeps_its_order_and_qos_2_comes_exactly_once(
         steps in prop::collection::vec((0..10u8, select(vec![Q1, Q2])), 1..200),

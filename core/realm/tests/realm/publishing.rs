@@ -1,11 +1,12 @@
 //! PUBLISH in both directions: QoS, windows, expiry, size.
 
 use postern_mqtt::packet::{Ack, Connect, Message, Publish};
-use postern_mqtt::{Packet, ReasonCode};
+use postern_mqtt::{Packet, ReasonCode, Topic};
 use postern_realm::RealmLimits;
 
 use crate::sim::*;
 
+/// v5: MQTT-3.8.4-8, MQTT-4.3.2-2, MQTT-4.3.3-2
 #[test]
 fn mqtt_4_3_3_each_subscriber_gets_the_lower_of_both_qos() {
     let mut sim = Sim::new();
@@ -27,6 +28,7 @@ fn mqtt_4_3_3_each_subscriber_gets_the_lower_of_both_qos() {
     }
 }
 
+/// v5: MQTT-3.3.1-3, MQTT-4.3.2-4
 #[test]
 fn mqtt_3_3_1_3_dup_and_packet_id_of_the_publisher_go_no_further() {
     let mut sim = Sim::new();
@@ -49,6 +51,7 @@ fn nobody_to_receive_is_told_with_0x10() {
     assert_eq!(sim.tell_surely(publisher, "t", "x"), ReasonCode::SUCCESS);
 }
 
+/// v5: MQTT-4.3.3-9
 #[test]
 fn topics_of_the_broker_are_not_for_clients() {
     let mut sim = Sim::new();
@@ -70,6 +73,7 @@ fn topics_of_the_broker_are_not_for_clients() {
     assert_eq!(sim.conn_ack(refused).reason, ReasonCode::NOT_AUTHORIZED);
 }
 
+/// v5: MQTT-2.2.1-5, MQTT-3.3.4-1, MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12
 #[test]
 fn c_05_qos_2_is_delivered_once_however_often_it_comes() {
     let mut sim = Sim::new();
@@ -86,6 +90,7 @@ fn c_05_qos_2_is_delivered_once_however_often_it_comes() {
     assert_eq!(sim.payloads(subscriber), ["next"], "MQTT-4.3.3-12: after PUBREL the id is a new message");
 }
 
+/// v5: MQTT-4.3.3-10
 #[test]
 fn c_05_qos_2_is_delivered_once_across_a_reconnect() {
     let mut sim = Sim::new();
@@ -99,6 +104,19 @@ fn c_05_qos_2_is_delivered_once_across_a_reconnect() {
     assert_eq!(sim.ask(publisher, Packet::PubRel(ack(7))), [Packet::PubComp(ack(7))]);
 }
 
+/// v5: MQTT-4.3.2-5
+#[test]
+fn mqtt_4_3_2_5_a_publish_after_its_puback_is_a_new_message_whatever_its_dup() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "t", Q0);
+    for dup in [false, true, true] {
+        sim.send_publish(conn, Publish { dup, ..publish(Q1, 7, message("t", "x")) });
+    }
+    assert_eq!(sim.payloads(conn).len(), 3);
+}
+
+/// v5: MQTT-3.3.4-7
 #[test]
 fn c_06_one_more_than_the_receive_maximum_closes_the_connection() {
     let mut sim = Sim::new();
@@ -139,6 +157,7 @@ fn c_09_acknowledgements_of_unknown_ids_leave_nothing_behind() {
     assert_eq!((sim.realm.stats().in_flight, sim.realm.stats().unreleased), (0, 0));
 }
 
+/// v5: MQTT-4.3.3-3, MQTT-4.3.3-4, MQTT-4.3.3-5
 #[test]
 fn outgoing_qos_2_goes_its_four_steps() {
     let mut sim = Sim::new();
@@ -153,6 +172,7 @@ fn outgoing_qos_2_goes_its_four_steps() {
     assert_eq!(sim.realm.stats().in_flight, 0);
 }
 
+/// v5: MQTT-4.3.3-4
 #[test]
 fn mqtt_4_3_3_4_a_pubrec_with_an_error_ends_the_exchange_without_pubrel() {
     let mut sim = Sim::with(RealmLimits { inflight_out: 1, ..RealmLimits::default() });
@@ -168,6 +188,7 @@ fn mqtt_4_3_3_4_a_pubrec_with_an_error_ends_the_exchange_without_pubrel() {
     assert_eq!(payload(next), "2", "the next message takes the place");
 }
 
+/// v5: MQTT-3.3.4-9, MQTT-4.3.2-3, MQTT-4.9.0-1, MQTT-4.9.0-2
 #[test]
 fn mqtt_3_3_4_9_no_more_unacknowledged_than_the_receive_maximum_of_the_client() {
     let mut sim = Sim::new();
@@ -185,6 +206,24 @@ fn mqtt_3_3_4_9_no_more_unacknowledged_than_the_receive_maximum_of_the_client() 
     assert_eq!(sim.payloads(conn), ["QoS 0 has no window"]);
 }
 
+/// v5: MQTT-3.3.4-10, MQTT-4.9.0-3
+#[test]
+fn mqtt_4_9_0_3_a_full_window_holds_up_nothing_but_publishes() {
+    let mut sim = Sim::new();
+    let publisher = sim.enter(client("p"));
+    let conn = sim.enter(Connect { receive_maximum: max(1), ..client("s") });
+    sim.subscribe(conn, "t", Q2);
+    for payload in ["1", "2"] {
+        sim.tell_surely(publisher, "t", payload);
+    }
+    assert_eq!(sim.payloads(conn), ["1"]);
+    sim.subscribe(conn, "other", Q0);
+    assert_eq!(sim.unsubscribe(conn, "other"), ReasonCode::SUCCESS);
+    assert_eq!(sim.tell_surely(conn, "nobody", "x"), ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    assert_eq!(sim.send_publish(conn, publish(Q2, 3, message("nobody", "x"))), ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    assert_eq!(sim.ask(conn, Packet::PubRel(ack(3))), [Packet::PubComp(ack(3))]);
+}
+
 #[test]
 fn the_window_of_the_server_caps_that_of_the_client() {
     let mut sim = Sim::new();
@@ -196,6 +235,7 @@ fn the_window_of_the_server_caps_that_of_the_client() {
     assert_eq!(sim.payloads(conn).len(), 32);
 }
 
+/// v5: MQTT-3.1.2-24, MQTT-3.1.2-25
 #[test]
 fn mqtt_3_1_2_24_what_is_larger_than_the_client_takes_is_not_sent() {
     let mut sim = Sim::new();
@@ -214,6 +254,7 @@ fn mqtt_3_1_2_24_what_is_larger_than_the_client_takes_is_not_sent() {
     assert_eq!(sim.realm.stats().in_flight, 1, "MQTT-3.1.2-25: as if it had been delivered");
 }
 
+/// v5: MQTT-3.3.2-5, MQTT-3.3.2-6
 #[test]
 fn c_11_the_expiry_is_reduced_by_the_wait_and_the_expired_is_not_delivered() {
     for (away, expected) in [(1, Some(1)), (3, None)] {
@@ -241,6 +282,22 @@ fn a_message_without_delay_keeps_its_expiry() {
         sim.send(conn, Packet::Publish(publish(Q0, 0, Message { expiry: Some(expiry), ..message("t", "x") })));
         assert_eq!(publishes(sim.take(conn))[0].expiry_left, Some(expiry));
     }
+}
+
+/// v5: MQTT-4.3.3-13
+#[test]
+fn mqtt_4_3_3_13_an_exchange_goes_on_though_its_message_expired() {
+    let mut sim = Sim::new();
+    let (publisher, subscriber) = (sim.enter(client("p")), sim.enter(client("s")));
+    sim.subscribe(subscriber, "t", Q2);
+    sim.lost(subscriber);
+    let expiring = || publish(Q2, 5, Message { expiry: Some(1), ..message("t", "x") });
+    assert_eq!(sim.send_publish(publisher, expiring()), ReasonCode::SUCCESS);
+    sim.pass(10);
+    assert_eq!(sim.send_publish(publisher, Publish { dup: true, ..expiring() }), ReasonCode::SUCCESS);
+    assert_eq!(sim.ask(publisher, Packet::PubRel(ack(5))), [Packet::PubComp(ack(5))]);
+    let subscriber = sim.enter(client("s"));
+    assert!(sim.take(subscriber).is_empty());
 }
 
 #[test]
@@ -271,6 +328,7 @@ fn a_full_queue_of_an_absent_client_keeps_the_newest() {
     assert_eq!(sim.payloads(conn), ["2", "3", "4"]);
 }
 
+/// v5: MQTT-3.3.2-4, MQTT-3.3.2-15, MQTT-3.3.2-16, MQTT-3.3.2-17, MQTT-3.3.2-18, MQTT-3.3.2-20
 #[test]
 fn c_12_a_message_arrives_as_it_was_sent_and_is_held_once() {
     let mut sim = Sim::new();
@@ -281,6 +339,7 @@ fn c_12_a_message_arrives_as_it_was_sent_and_is_held_once() {
         payload_is_utf8: Some(true),
         correlation_data: Some(b"\0\x01\0"[..].into()),
         content_type: Some("text".into()),
+        response_topic: Some(Topic::new("answers/here").unwrap()),
         user_properties: properties,
         ..message("t", "x")
     };

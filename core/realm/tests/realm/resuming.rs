@@ -1,6 +1,6 @@
 //! B-09: what a lost connection leaves in flight (section 4.4).
 
-use postern_mqtt::packet::Connect;
+use postern_mqtt::packet::{Ack, Connect, Message};
 use postern_mqtt::{Packet, ReasonCode};
 
 use crate::sim::*;
@@ -30,6 +30,7 @@ fn interrupted(sim: &mut Sim) {
     sim.lost(conn);
 }
 
+/// v5: MQTT-3.1.2-5, MQTT-3.3.1-1, MQTT-4.3.3-6, MQTT-4.4.0-1
 #[test]
 fn b_09_mqtt_4_4_0_1_resend_has_the_same_ids_in_the_original_order() {
     let mut sim = Sim::new();
@@ -45,6 +46,7 @@ fn b_09_mqtt_4_4_0_1_resend_has_the_same_ids_in_the_original_order() {
     assert_eq!(sim.realm.stats().in_flight, 3);
 }
 
+/// v5: MQTT-2.2.1-4, MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.5.0-1
 #[test]
 fn b_09_new_messages_come_after_the_resent_and_take_ids_of_their_own() {
     let mut sim = Sim::new();
@@ -57,6 +59,7 @@ fn b_09_new_messages_come_after_the_resent_and_take_ids_of_their_own() {
     assert_eq!(brief(&sim.take(conn)), ["P8"]);
 }
 
+/// v5: MQTT-3.3.4-9
 #[test]
 fn mqtt_3_3_4_9_a_lower_receive_maximum_holds_for_the_resent_too() {
     let mut sim = Sim::new();
@@ -67,6 +70,41 @@ fn mqtt_3_3_4_9_a_lower_receive_maximum_holds_for_the_resent_too() {
     assert_eq!(brief(&sim.ask(conn, Packet::PubComp(ack(2)))), ["P6+"]);
 }
 
+/// v5: MQTT-4.4.0-2
+#[test]
+fn mqtt_4_4_0_2_what_was_refused_is_not_sent_again() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "t", Q2);
+    sim.tell_surely(conn, "t", "1");
+    sim.send_publish(conn, publish(Q2, 5, message("t", "2")));
+    assert_eq!(brief(&sim.take(conn)), ["P1", "P2"]);
+    for packet in [Packet::PubAck, Packet::PubRec].into_iter().zip([1, 2]) {
+        let (kind, packet_id) = packet;
+        assert!(sim.ask(conn, kind(Ack::new(id(packet_id), ReasonCode::UNSPECIFIED))).is_empty());
+    }
+    sim.lost(conn);
+    let conn = sim.enter(client("s"));
+    assert!(sim.take(conn).is_empty());
+}
+
+/// v5: MQTT-4.3.3-7
+#[test]
+fn mqtt_4_3_3_7_what_was_sent_does_not_expire() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "t", Q2);
+    let expiring = Message { expiry: Some(2), ..message("t", "x") };
+    sim.send_publish(conn, publish(Q2, 5, expiring));
+    assert_eq!(brief(&sim.take(conn)), ["P1"]);
+    sim.lost(conn);
+    sim.pass(3);
+    let conn = sim.enter(client("s"));
+    assert_eq!(brief(&sim.take(conn)), ["P1+"]);
+    assert_eq!(sim.ask(conn, Packet::PubRec(ack(1))), [Packet::PubRel(ack(1))]);
+}
+
+/// v5: MQTT-4.4.0-1
 #[test]
 fn nothing_is_sent_again_while_the_connection_lasts() {
     let mut sim = Sim::new();
@@ -78,6 +116,7 @@ fn nothing_is_sent_again_while_the_connection_lasts() {
     assert!(sim.take(conn).is_empty());
 }
 
+/// v5: MQTT-3.1.2-4
 #[test]
 fn clean_start_forgets_what_was_in_flight() {
     let mut sim = Sim::new();

@@ -1,13 +1,14 @@
 //! Subscriptions: overlapping, shared, with options; retained messages.
 
 use postern_mqtt::packet::{
-    Connect, InvalidFilter, Message, Packet, Publish, RetainHandling, SubAck, Subscription, Unsubscribe,
+    Ack, Connect, InvalidFilter, Message, Packet, Publish, RetainHandling, SubAck, Subscription, Unsubscribe,
 };
 use postern_mqtt::{Filter, ReasonCode};
-use postern_realm::RealmLimits;
+use postern_realm::{ConnId, RealmLimits};
 
 use crate::sim::*;
 
+/// v5: MQTT-4.7.2-1
 #[test]
 fn d_04_mqtt_4_7_2_1_leading_wildcards_do_not_match_a_leading_dollar() {
     let mut sim = Sim::new();
@@ -22,6 +23,7 @@ fn d_04_mqtt_4_7_2_1_leading_wildcards_do_not_match_a_leading_dollar() {
     assert_eq!(sim.payloads(conn), ["x"]);
 }
 
+/// v5: MQTT-3.3.4-2, MQTT-3.3.4-3, MQTT-3.3.4-4
 #[test]
 fn d_07_overlapping_subscriptions_are_one_copy_of_the_highest_qos_with_all_ids() {
     let mut sim = Sim::new();
@@ -36,6 +38,7 @@ fn d_07_overlapping_subscriptions_are_one_copy_of_the_highest_qos_with_all_ids()
     assert_eq!((arrived[0].qos, &arrived[0].subscription_ids[..]), (Q2, &[1, 2, 3][..]));
 }
 
+/// v5: MQTT-3.8.4-3
 #[test]
 fn mqtt_3_8_4_3_a_subscription_is_replaced_by_one_of_the_same_filter() {
     let mut sim = Sim::new();
@@ -49,6 +52,7 @@ fn mqtt_3_8_4_3_a_subscription_is_replaced_by_one_of_the_same_filter() {
     assert_eq!((arrived[0].qos, &arrived[0].subscription_ids[..]), (Q0, &[2][..]));
 }
 
+/// v5: MQTT-3.8.3-3
 #[test]
 fn mqtt_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
     let mut sim = Sim::new();
@@ -65,6 +69,7 @@ fn mqtt_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
     assert_eq!(sim.payloads(conn), ["own"], "by the subscription without No Local");
 }
 
+/// v5: MQTT-3.8.3-4
 #[test]
 fn d_03_mqtt_3_8_3_4_no_local_on_a_shared_subscription_closes_the_connection() {
     let mut sim = Sim::new();
@@ -75,6 +80,7 @@ fn d_03_mqtt_3_8_3_4_no_local_on_a_shared_subscription_closes_the_connection() {
     assert_eq!(sim.realm.stats().subscriptions, 0);
 }
 
+/// v5: MQTT-3.3.1-12, MQTT-3.3.1-13
 #[test]
 fn mqtt_3_3_1_12_and_13_retain_is_forwarded_only_as_asked() {
     let mut sim = Sim::new();
@@ -88,6 +94,7 @@ fn mqtt_3_3_1_12_and_13_retain_is_forwarded_only_as_asked() {
     }
 }
 
+/// v5: MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11, MQTT-3.8.4-8
 #[test]
 fn d_08_retain_handling_decides_on_the_replay() {
     use RetainHandling::{Always, IfNew, Never};
@@ -118,6 +125,7 @@ fn the_suback_comes_before_the_retained_messages() {
     assert!(matches!(&packets[..], [Packet::SubAck(_), Packet::Publish(_)]), "{packets:?}");
 }
 
+/// v5: MQTT-3.3.1-5, MQTT-3.3.1-6, MQTT-3.3.1-7
 #[test]
 fn mqtt_3_3_1_5_to_7_a_retained_message_is_replaced_and_taken_away() {
     let mut sim = Sim::new();
@@ -133,6 +141,129 @@ fn mqtt_3_3_1_5_to_7_a_retained_message_is_replaced_and_taken_away() {
     assert_eq!(sim.realm.stats().retained, 1);
 }
 
+/// v5: MQTT-3.3.2-3
+/// v3.1.1: MQTT-3.3.2-3
+#[test]
+fn mqtt_3_3_2_3_a_message_comes_only_where_its_topic_matches_the_filter() {
+    for (filter, expected) in [
+        ("a/b/c", &["a/b/c"][..]),
+        ("a/+/c", &["a/b/c", "a/x/c"]),
+        ("a/#", &["a", "a/b/c", "a/x/c", "a/"]),
+        ("+", &["a", "A"]),
+        ("$share/g/a/b/#", &["a/b/c"]),
+    ] {
+        for connect in [client("s"), v3_client("s", true)] {
+            let mut sim = Sim::new();
+            let conn = sim.enter(connect);
+            sim.subscribe(conn, filter, Q0);
+            for topic in ["a", "A", "a/b/c", "a/x/c", "/a", "a/", "ab/c"] {
+                sim.tell(conn, topic, "");
+            }
+            let arrived = publishes(sim.take(conn));
+            let topics: Vec<&str> = arrived.iter().map(|publish| publish.message.topic.as_str()).collect();
+            assert_eq!(topics, expected, "{filter}");
+        }
+    }
+}
+
+/// v5: MQTT-3.3.1-8
+#[test]
+fn mqtt_3_3_1_8_a_message_that_is_not_retained_leaves_the_retained_one_alone() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.tell(conn, "new", "x");
+    sim.retain(conn, "t", "kept", Q0);
+    sim.tell(conn, "t", "passing");
+    sim.tell(conn, "t", "");
+    sim.subscribe(conn, "#", Q0);
+    assert_eq!(sim.payloads(conn), ["kept"]);
+}
+
+/// v5: MQTT-3.8.4-4
+#[test]
+fn mqtt_3_8_4_4_nothing_is_lost_while_a_subscription_is_replaced() {
+    let mut sim = Sim::with(RealmLimits { inflight_out: 1, ..RealmLimits::default() });
+    let conn = sim.enter(client("s"));
+    sim.retain(conn, "t", "retained", Q0);
+    let mut came = Vec::new();
+    for round in 0..3 {
+        sim.subscribe(conn, "t", Q1);
+        sim.tell_surely(conn, "t", &round.to_string());
+        came.extend(sim.payloads(conn));
+    }
+    for packet_id in 1..=2 {
+        came.extend(publishes(sim.ask(conn, Packet::PubAck(ack(packet_id)))).iter().map(|p| payload(p).to_owned()));
+    }
+    assert_eq!(came.iter().filter(|payload| *payload == "retained").count(), 3, "sent again each time");
+    came.retain(|payload| payload != "retained");
+    assert_eq!(came, ["0", "1", "2"]);
+}
+
+/// v5: MQTT-3.10.4-3
+#[test]
+fn mqtt_3_10_4_3_what_has_begun_is_completed_after_unsubscribe() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe(conn, "t", Q2);
+    sim.send_publish(conn, publish(Q2, 1, message("t", "x")));
+    sim.take(conn);
+    assert_eq!(sim.unsubscribe(conn, "t"), ReasonCode::SUCCESS);
+    sim.lost(conn);
+    let conn = sim.enter(client("s"));
+    assert_eq!(sim.payloads(conn), ["x"]);
+    assert_eq!(sim.ask(conn, Packet::PubRec(ack(1))), [Packet::PubRel(ack(1))]);
+    assert!(sim.ask(conn, Packet::PubComp(ack(1))).is_empty());
+    assert_eq!(sim.realm.stats().in_flight, 0);
+}
+
+/// Two members of a group; the first got a message and has not acknowledged it.
+fn a_shared_message_in_flight() -> (Sim, [ConnId; 2]) {
+    let mut sim = Sim::new();
+    let members = ["first", "second"].map(|name| {
+        let conn = sim.enter(client(name));
+        sim.subscribe(conn, "$share/g/t", Q1);
+        conn
+    });
+    let publisher = sim.enter(client("p"));
+    sim.tell_surely(publisher, "t", "x");
+    assert_eq!(members.map(|conn| sim.payloads(conn).len()), [1, 0]);
+    (sim, members)
+}
+
+/// v5: MQTT-4.8.2-4
+#[test]
+fn mqtt_4_8_2_4_a_shared_message_in_flight_is_completed_with_its_member() {
+    let (mut sim, [first, second]) = a_shared_message_in_flight();
+    sim.lost(first);
+    assert!(sim.take(second).is_empty());
+    let first = sim.enter(client("first"));
+    assert_eq!(sim.payloads(first), ["x"]);
+    assert!(sim.take(second).is_empty());
+}
+
+/// v5: MQTT-4.8.2-5
+#[test]
+fn mqtt_4_8_2_5_a_shared_message_in_flight_ends_with_the_session_of_its_member() {
+    let (mut sim, [first, second]) = a_shared_message_in_flight();
+    sim.lost(first);
+    sim.pass(101);
+    assert_eq!(sim.realm.stats().sessions, 2);
+    assert!(sim.take(second).is_empty());
+}
+
+/// v5: MQTT-4.8.2-6
+#[test]
+fn mqtt_4_8_2_6_a_shared_message_that_its_member_refuses_goes_to_nobody_else() {
+    let (mut sim, [first, second]) = a_shared_message_in_flight();
+    let refused = Packet::PubAck(Ack::new(id(1), ReasonCode::QUOTA_EXCEEDED));
+    assert!(sim.ask(first, refused).is_empty());
+    sim.lost(first);
+    let first = sim.enter(client("first"));
+    assert!(sim.take(first).is_empty());
+    assert!(sim.take(second).is_empty());
+}
+
+/// v5: MQTT-3.3.2-5, MQTT-3.3.2-6
 #[test]
 fn mqtt_3_3_2_5_retained_messages_expire() {
     let mut sim = Sim::new();
@@ -186,6 +317,7 @@ fn d_11_a_replay_is_bounded_for_the_packet_and_costs_no_queued_message() {
     assert_eq!(sim.realm.stats().dropped.replay_cut, 2);
 }
 
+/// v5: MQTT-4.8.2-3
 #[test]
 fn shared_subscriptions_take_turns_at_the_qos_of_each_member() {
     let mut sim = Sim::new();
@@ -209,6 +341,19 @@ fn shared_subscriptions_take_turns_at_the_qos_of_each_member() {
     assert_eq!(sim.payloads(members[1]).len(), 3, "who is away is passed over");
 }
 
+/// v5: MQTT-3.3.4-5
+#[test]
+fn mqtt_3_3_4_5_each_of_two_copies_has_the_id_of_its_own_subscription() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("s"));
+    sim.subscribe_with(conn, 1, vec![subscription("$share/g/t", Q0)]);
+    sim.subscribe_with(conn, 2, vec![subscription("t", Q0)]);
+    sim.tell(conn, "t", "x");
+    let mut ids: Vec<_> = publishes(sim.take(conn)).into_iter().map(|publish| publish.subscription_ids).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [[1], [2]]);
+}
+
 #[test]
 fn a_shared_and_an_ordinary_subscription_are_two_copies_and_retained_goes_to_the_ordinary() {
     let mut sim = Sim::new();
@@ -222,6 +367,8 @@ fn a_shared_and_an_ordinary_subscription_are_two_copies_and_retained_goes_to_the
     assert_eq!(sim.payloads(conn), ["x", "x"]);
 }
 
+/// v5: MQTT-2.2.1-6, MQTT-3.8.4-1, MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1
+/// v5: MQTT-3.10.4-4, MQTT-3.10.4-5, MQTT-3.10.4-6, MQTT-3.11.3-1
 #[test]
 fn d_01_a_bad_filter_fails_alone() {
     let mut sim = Sim::new();
@@ -265,6 +412,7 @@ fn d_06_the_realm_as_a_whole_has_a_limit_of_subscriptions() {
     sim.subscribe(second, "t", Q0);
 }
 
+/// v5: MQTT-3.10.4-1, MQTT-3.10.4-2, MQTT-3.10.4-5, MQTT-4.7.3-4
 #[test]
 fn d_12_unsubscribe_names_the_filter_byte_for_byte() {
     let mut sim = Sim::new();

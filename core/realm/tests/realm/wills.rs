@@ -1,6 +1,6 @@
 //! Wills (section 3.1.2.5): when, and how often.
 
-use postern_mqtt::packet::{Connect, Disconnect, Will};
+use postern_mqtt::packet::{Connect, Disconnect, Message, Will};
 use postern_mqtt::{Packet, ReasonCode};
 use postern_realm::{ConnId, Departure};
 
@@ -26,6 +26,7 @@ fn came(sim: &mut Sim, watcher: ConnId) -> bool {
     }
 }
 
+/// v5: MQTT-3.1.2-7, MQTT-3.1.2-8, MQTT-3.1.2-10
 #[test]
 fn mqtt_3_1_2_8_a_lost_connection_publishes_the_will() {
     let (mut sim, watcher) = watched();
@@ -36,6 +37,7 @@ fn mqtt_3_1_2_8_a_lost_connection_publishes_the_will() {
     assert!(!came(&mut sim, watcher), "once");
 }
 
+/// v5: MQTT-3.1.2-8, MQTT-3.1.2-10, MQTT-3.14.4-3
 #[test]
 fn mqtt_3_14_4_3_a_normal_disconnect_discards_the_will() {
     let (mut sim, watcher) = watched();
@@ -47,6 +49,7 @@ fn mqtt_3_14_4_3_a_normal_disconnect_discards_the_will() {
     assert!(!came(&mut sim, watcher));
 }
 
+/// v5: MQTT-3.1.2-8
 #[test]
 fn a_disconnect_with_any_other_reason_publishes_the_will() {
     for reason in [ReasonCode::DISCONNECT_WITH_WILL, ReasonCode::UNSPECIFIED] {
@@ -66,6 +69,7 @@ fn a_connection_that_the_realm_closes_publishes_the_will() {
     assert!(came(&mut sim, watcher));
 }
 
+/// v5: MQTT-3.1.3-9
 #[test]
 fn b_11_mqtt_3_1_3_9_no_will_if_the_client_is_back_within_the_delay() {
     let (mut sim, watcher) = watched();
@@ -79,6 +83,7 @@ fn b_11_mqtt_3_1_3_9_no_will_if_the_client_is_back_within_the_delay() {
     assert!(!came(&mut sim, watcher));
 }
 
+/// v5: MQTT-3.1.2-8
 #[test]
 fn b_11_a_delayed_will_comes_after_its_delay() {
     let (mut sim, watcher) = watched();
@@ -92,6 +97,7 @@ fn b_11_a_delayed_will_comes_after_its_delay() {
     assert!(!came(&mut sim, watcher), "once");
 }
 
+/// v5: MQTT-3.1.2-8
 #[test]
 fn b_11_the_end_of_the_session_ends_the_delay() {
     let (mut sim, watcher) = watched();
@@ -156,6 +162,30 @@ fn each_connection_has_the_will_of_its_own_connect() {
     assert!(!came(&mut sim, watcher));
 }
 
+/// v5: MQTT-3.1.2-14
+#[test]
+fn mqtt_3_1_2_14_a_will_that_is_not_retained_is_not_kept() {
+    let (mut sim, watcher) = watched();
+    let conn = sim.enter(with_will(0, 0));
+    sim.lost(conn);
+    assert!(!publishes(sim.take(watcher))[0].retain);
+    assert_eq!(sim.realm.stats().retained, 0);
+}
+
+/// v5: MQTT-3.1.3-10
+#[test]
+fn mqtt_3_1_3_10_user_properties_of_a_will_keep_their_order() {
+    let (mut sim, watcher) = watched();
+    let properties: Vec<_> =
+        ["b", "a", "b"].into_iter().zip(["1", "2", "3"]).map(|(k, v)| (k.into(), v.into())).collect();
+    let message = Message { user_properties: properties.clone(), ..message("w", "will") };
+    let will = Some(Will { message: message.into(), ..will("w", 0) });
+    let conn = sim.enter(Connect { will, ..client("a") });
+    sim.lost(conn);
+    assert_eq!(publishes(sim.take(watcher))[0].message.user_properties, properties);
+}
+
+/// v5: MQTT-3.1.2-15
 #[test]
 fn mqtt_3_1_2_15_a_retained_will_is_retained() {
     let (mut sim, watcher) = watched();
