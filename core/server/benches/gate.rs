@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postern_identity::{
-    Answer, BundleName, BundleRef, CertificateChoice, CertificateQuestion, ClientAuthWish, Decision, Gate, Identity,
-    IdentityQuestion, IdentityText, Namespace, NamespaceName, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
+    Answer, BundleName, BundleRef, CertFacts, CertificateChoice, CertificateQuestion, ClientAuthWish, ClientHello,
+    Decision, DnsName, Gate, Identity, IdentityQuestion, IdentityText, ListenerId, Namespace, NamespaceName,
+    NamespaceOutcome, NamespaceQuestion, Peer, Refusal, Stage, Transport, Why,
 };
 use postern_plugin::{Host, HostOptions};
 use postern_quickstart::pki::{self, Ca, Issued};
 use postern_server::Server;
-use postern_server::stage::{Which, stage};
+use postern_server::stage::{Staged, Which, stage};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -43,17 +44,24 @@ const ROUNDS: usize = 15;
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01b";
 
 fn main() -> Result<(), Failure> {
+    // A plugin that fails says so.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).init();
     let dir = tempfile::tempdir()?;
     let material = Material::make(dir.path())?;
     let server = runtime(1)?;
     let mut variants = Vec::new();
+    let mut alone = Vec::new();
     for (name, settings, native) in [
         ("native", "", true),
         ("warm, no cache", "cache = false", false),
         ("warm, cached", "", false),
         ("per-call", "cache = false, isolation = per-call", false),
     ] {
-        let address = server.block_on(start(&material, name, settings, native))?;
+        let staged = server.block_on(staged(&material, settings, native))?;
+        if let Some(tls) = staged.listeners.first().and_then(|listener| listener.tls.as_ref()) {
+            alone.push((name, server.block_on(ask(Arc::clone(&tls.gate), Arc::clone(&material.leaf)))?));
+        }
+        let address = server.block_on(start(staged))?;
         variants.push(Variant { name, address, us: Vec::new() });
     }
     for variant in &mut variants {
@@ -67,6 +75,10 @@ fn main() -> Result<(), Failure> {
         }
     }
     report(&variants);
+    println!("\nthe questions alone, CPU us: {:>12} {:>12} {:>12}", "namespace", "certificate", "identity");
+    for (name, [namespace, certificate, identity]) in alone {
+        println!("{name:<28} {namespace:>12.2} {certificate:>12.2} {identity:>12.2}");
+    }
     Ok(())
 }
 
@@ -110,6 +122,7 @@ fn thread_cpu_us(server: &Runtime) -> Result<f64, Failure> {
 /// Certificates, and a client that uses them.
 struct Material {
     data_dir: PathBuf,
+    leaf: Arc<CertFacts>,
     client: Arc<ClientConfig>,
 }
 
@@ -124,7 +137,9 @@ impl Material {
         std::fs::write(bundle.join("key.pem"), server.key_pem())?;
         std::fs::write(bundle.join("ca.pem"), client_ca.pem())?;
         let device = client_ca.issue(&pki::device_named(DEVICE))?;
-        Ok(Self { data_dir: dir.to_owned(), client: Arc::new(client_config(&server_ca, &device)?) })
+        let leaf = device.chain().first().ok_or("no leaf")?;
+        let leaf = Arc::new(CertFacts::from_der(leaf)?);
+        Ok(Self { data_dir: dir.to_owned(), leaf, client: Arc::new(client_config(&server_ca, &device)?) })
     }
 
     /// Connects one after the other.
@@ -158,8 +173,59 @@ fn client_config(server_ca: &Ca, device: &Issued) -> Result<ClientConfig, Failur
     Ok(config)
 }
 
-/// Opens one listener whose decisions are taken in the way that is to be measured.
-async fn start(material: &Material, name: &str, settings: &str, native: bool) -> Result<SocketAddr, Failure> {
+/// Questions of each kind that are timed.
+const QUESTIONS: u32 = 20_000;
+
+/// CPU microseconds of one question of each kind.
+async fn ask(gate: Arc<dyn Gate>, leaf: Arc<CertFacts>) -> Result<[f64; 3], Failure> {
+    let peer = Peer {
+        connection: 1,
+        listener: ListenerId::new("ssl", "bench"),
+        transport: Transport::Tcp,
+        address: "127.0.0.1:50000".parse()?,
+        local_port: 8883,
+    };
+    let name = DnsName::new(SERVER_NAME)?;
+    let hello = ClientHello {
+        server_name: Some(name.clone()),
+        alpn: Vec::new(),
+        cipher_suites: (0x1301..0x1304).collect(),
+        signature_schemes: (0x0403..0x0410).collect(),
+        named_groups: (0x1d..0x1f).collect(),
+    };
+    let tenant = Namespace::Tenant(NamespaceName::new("acme")?);
+    let bundle = BundleRef { namespace: tenant.clone(), name: BundleName::new("mqtt")? };
+    let chain = [Arc::clone(&leaf), leaf];
+    let mut us = [0.0; 3];
+    for (kind, us) in us.iter_mut().enumerate() {
+        let before = clock_gettime(ClockId::ThreadCPUTime);
+        for _ in 0..QUESTIONS {
+            match kind {
+                0 => drop(gate.namespace(NamespaceQuestion { peer: &peer, hello: &hello, chain: &[] }).await?),
+                1 => drop(
+                    gate.certificate(CertificateQuestion { peer: &peer, hello: &hello, namespace: &tenant }).await?,
+                ),
+                _ => {
+                    let question = IdentityQuestion {
+                        peer: &peer,
+                        namespace: &tenant,
+                        bundle: &bundle,
+                        server_name: Some(&name),
+                        chain: &chain,
+                        resumed: false,
+                    };
+                    drop(gate.identity(question).await?);
+                }
+            }
+        }
+        let spent = clock_gettime(ClockId::ThreadCPUTime) - before;
+        *us = Duration::try_from(spent)?.as_secs_f64() * 1e6 / f64::from(QUESTIONS);
+    }
+    Ok(us)
+}
+
+/// One listener whose decisions are taken in the way that is to be measured.
+async fn staged(material: &Material, settings: &str, native: bool) -> Result<Staged, Failure> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins");
     let plugin = |file: &str, config: &str| {
         format!("{{ path = \"{}\", config {{ {config} }}, {settings} }}", plugins.join(file).display())
@@ -190,11 +256,14 @@ async fn start(material: &Material, name: &str, settings: &str, native: bool) ->
             tls.gate = Arc::new(NativeGate::new()?);
         }
     }
+    Ok(staged)
+}
+
+async fn start(staged: Staged) -> Result<SocketAddr, Failure> {
     let server = Server::start(staged)?;
     let address = server.bound().first().ok_or("no listener")?.address;
     // It serves until the process ends.
     std::mem::forget(server);
-    println!("{name} listens on {address}");
     Ok(address)
 }
 
@@ -214,7 +283,7 @@ impl NativeGate {
         Ok(Self { by_name: HashMap::from([(SERVER_NAME.to_owned(), bundle)]) })
     }
 
-    fn bundle(&self, hello: &postern_identity::ClientHello, at: Stage) -> Result<&BundleRef, Refusal> {
+    fn bundle(&self, hello: &ClientHello, at: Stage) -> Result<&BundleRef, Refusal> {
         let name = hello.server_name.as_ref().map(AsRef::as_ref);
         name.and_then(|name: &str| self.by_name.get(name)).ok_or_else(|| Refusal::new(at, Why::UnknownName, "unknown"))
     }
