@@ -162,9 +162,11 @@ impl Gate {
 
     /// Asks to enter and gives what happened and what the log says of it.
     pub(crate) fn attempt(&self, listener: &str, offer: &Offer, connect: &Connect) -> (Entry, Line) {
+        // Ports come round again, so only what is said from now on is of this connection.
+        let mark = self.broker.journal.mark();
         let (own, entry) = offer.enter_from(self.at(listener), connect);
         let own = own.to_string();
-        let told = self.broker.journal.expect(0, &format!("admitted or refused for {own}, {entry:?}"), |line| {
+        let told = self.broker.journal.expect(mark, &format!("admitted or refused for {own}, {entry:?}"), |line| {
             (line.says("admitted") || line.says("refused")) && line.text("peer") == own
         });
         assert_eq!(told.says("admitted"), entry.is_admitted(), "{entry:?} against {told:?}");

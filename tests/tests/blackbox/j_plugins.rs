@@ -103,10 +103,11 @@ impl Hostile {
         hello::naming(name).ask(self.broker.address(&format!("ssl:{listener}")))
     }
 
-    /// The deed fails for this reason: the strict listener refuses, the lenient one serves its default, and
+    /// The deed fails for one of these reasons: the strict listener refuses, the lenient one serves its default, and
     /// either soon.
-    fn fails(&self, deed: &str, why: &str) {
+    fn fails(&self, deed: &str, whys: &[&str]) {
         let name = format!("{deed}.example");
+        let mark = self.broker.journal.mark();
         let began = Instant::now();
         assert_eq!(self.ask("deny", &name), FAILED, "{deed}");
         assert_eq!(self.ask("lenient", &name), self.default(), "{deed}");
@@ -115,8 +116,9 @@ impl Hostile {
         let refused = |line: &Line| {
             line.says("refused") && line.text("server_name") == name && line.text("listener") == "ssl:deny"
         };
-        let told = self.broker.journal.expect(0, deed, refused);
-        assert!(told.text("detail").contains(why), "{deed}: {told:?}");
+        let told = self.broker.journal.expect(mark, deed, refused);
+        let detail = told.text("detail");
+        assert!(whys.iter().any(|why| detail.contains(why)), "{deed}: {told:?}");
         assert_eq!((told.text("at"), told.text("by")), ("certificate".into(), "hostile".into()), "{told:?}");
     }
 
@@ -127,12 +129,13 @@ impl Hostile {
     /// Enters with a certificate of Acme's through the listener whose plugin decides identities.
     fn identify(&self, name: &str) -> (Entry, Line) {
         let offer = tls::naming(name).showing(&self.certificates.acme_ca.device("j-device"));
+        let mark = self.broker.journal.mark();
         let (own, entry) = offer.enter_from(self.broker.address("ssl:identity"), &Connect::new(V5, unique("j")));
         let own = own.to_string();
         let told = self
             .broker
             .journal
-            .expect(0, &own, |line| (line.says("admitted") || line.says("refused")) && line.text("peer") == own);
+            .expect(mark, &own, |line| (line.says("admitted") || line.says("refused")) && line.text("peer") == own);
         (entry, told)
     }
 
@@ -147,10 +150,14 @@ fn j_01_loops_are_ended_at_the_deadline_and_hold_nobody_up() {
     let hostile = HOSTILE.get();
     std::thread::scope(|scope| {
         let looping = scope.spawn(|| {
-            let out_of_time = "processor time";
-            for (deed, why) in
-                [("spin", out_of_time), ("copy", out_of_time), ("recurse", "trap"), ("spin", out_of_time)]
-            {
+            // Which of the two clocks runs out first is the machine's business.
+            let out_of_time = &["processor time", "did not answer within"][..];
+            for (deed, why) in [
+                ("spin", out_of_time),
+                ("copy", out_of_time),
+                ("recurse", &["trap", "did not answer within"][..]),
+                ("spin", out_of_time),
+            ] {
                 hostile.fails(deed, why);
             }
         });
@@ -159,6 +166,8 @@ fn j_01_loops_are_ended_at_the_deadline_and_hold_nobody_up() {
             let began = Instant::now();
             assert_eq!(hostile.ask("deny", "localhost"), hostile.default());
             worst = worst.max(began.elapsed());
+            // A listener's log takes so many refusals a second, and the loops' must be among them.
+            std::thread::sleep(Duration::from_millis(30));
         }
         looping.join().unwrap();
         println!("slowest honest handshake beside loops: {worst:?}");
@@ -172,11 +181,11 @@ fn j_02_memory_beyond_the_limit_is_refused() {
     const GROWTH_BYTES_MAX: u64 = 32 << 20;
     let hostile = Hostile::start();
     // Each kind of call once, so that what a first call costs is not counted.
-    hostile.fails("transient", "j08 transient");
+    hostile.fails("transient", &["j08 transient"]);
     let before = hostile.broker.resident_bytes();
     for _ in 0..5 {
-        hostile.fails("grow", "pages, then refused");
-        hostile.fails("allocate", "trap");
+        hostile.fails("grow", &["pages, then refused"]);
+        hostile.fails("allocate", &["trap"]);
     }
     let grown = hostile.broker.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "resident memory grew by {grown} bytes");
@@ -204,11 +213,11 @@ fn j_02_a_component_born_too_big_is_refused_at_the_start() {
 fn j_03_answers_beyond_all_size_are_refused() {
     const GROWTH_BYTES_MAX: u64 = 32 << 20;
     let hostile = Hostile::start();
-    hostile.fails("transient", "j08 transient");
+    hostile.fails("transient", &["j08 transient"]);
     let before = hostile.broker.resident_bytes();
     for _ in 0..5 {
-        hostile.fails("long", "trap");
-        hostile.fails("lengthy", "too much data");
+        hostile.fails("long", &["trap"]);
+        hostile.fails("lengthy", &["too much data"]);
     }
     let grown = hostile.broker.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "resident memory grew by {grown} bytes");
@@ -221,8 +230,8 @@ fn j_03_answers_beyond_all_size_are_refused() {
 fn j_04_a_flood_of_log_lines_is_cut_and_escaped() {
     let hostile = HOSTILE.get();
     let mark = hostile.broker.journal.mark();
-    hostile.fails("log", "called the host more than");
-    hostile.fails("log-long", "too much data");
+    hostile.fails("log", &["called the host more than"]);
+    hostile.fails("log-long", &["too much data"]);
     hostile.assert_alive();
     let lines = hostile.broker.journal.since(mark);
     let own = lines.iter().filter(|line| line.raw.contains("j04 ")).collect::<Vec<_>>();
@@ -241,7 +250,7 @@ fn j_04_a_flood_of_log_lines_is_cut_and_escaped() {
 #[test]
 fn j_05_host_calls_stop_at_their_quota() {
     let hostile = HOSTILE.get();
-    hostile.fails("calls", "called the host more than");
+    hostile.fails("calls", &["called the host more than"]);
     hostile.assert_alive();
 }
 
@@ -277,7 +286,7 @@ fn j_07_bundles_that_are_not_to_be_had_are_failures_alike() {
     let hostile = HOSTILE.get();
     // In the same words, so that the log of one tenant tells nothing of another.
     for deed in ["unknown", "others", "up", "empty", "nul", "name-300", "unattached"] {
-        hostile.fails(deed, "its answer cannot be: no such bundle in the connection's reach");
+        hostile.fails(deed, &["its answer cannot be: no such bundle in the connection's reach"]);
     }
     // From inside a tenant: another one's bundle is as unknown as one that does not exist.
     for deed in ["others", "unknown"] {
@@ -296,8 +305,8 @@ fn j_07_a_namespace_that_is_not_attached_is_a_failure() {
 #[test]
 fn j_08_a_trap_in_any_hook_keeps_the_gate_shut() {
     let hostile = HOSTILE.get();
-    hostile.fails("panic", "trap");
-    hostile.fails("transient", "j08 transient");
+    hostile.fails("panic", &["trap"]);
+    hostile.fails("transient", &["j08 transient"]);
     // `default-bundle` speaks of certificates alone: a namespace that cannot be told opens nothing.
     for deed in ["panic", "spin", "transient"] {
         assert_eq!(hostile.ask("namespace", &format!("{deed}.example")), FAILED, "{deed}");
