@@ -54,7 +54,7 @@ pub(super) async fn load(
         match host.load(&spec(&entry), &listener.id, Arc::clone(directory)).await {
             Ok(plugin) => loaded.push(plugin),
             Err(error) => {
-                let hint = hint(&error, &entry, listener.plugins.is_none());
+                let hint = Some(hint(&error, &entry, listener.plugins.is_none()));
                 problems.push(Problem { path, at, text: error.to_string(), hint });
             }
         }
@@ -62,17 +62,18 @@ pub(super) async fn load(
     if problems.is_empty() { Ok(Plugins { loaded, longest_timeouts }) } else { Err(problems) }
 }
 
-/// What helps where a file is not where it should be.
-fn hint(error: &LoadError, entry: &PluginEntry, standard: bool) -> Option<String> {
-    if !matches!(error, LoadError::Read { .. }) {
-        return None;
-    }
+/// Which file it is about, and what helps where it is not where it should be.
+fn hint(error: &LoadError, entry: &PluginEntry, standard: bool) -> String {
     let shown = std::path::absolute(&entry.path).unwrap_or_else(|_| entry.path.clone());
-    Some(if standard {
-        format!("looked for at {}; say with `plugins.dir` where the standard plugins are", shown.display())
-    } else {
-        format!("looked for at {}; relative paths are meant from the working directory", shown.display())
-    })
+    match error {
+        LoadError::Read { .. } if standard => {
+            format!("looked for at {}; say with `plugins.dir` where the standard plugins are", shown.display())
+        }
+        LoadError::Read { .. } => {
+            format!("looked for at {}; relative paths are meant from the working directory", shown.display())
+        }
+        _ => format!("the plugin is {}", shown.display()),
+    }
 }
 
 fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
