@@ -61,7 +61,9 @@ fn main() -> Result<(), Failure> {
         if let Some(tls) = staged.listeners.first().and_then(|listener| listener.tls.as_ref()) {
             alone.push((name, server.block_on(ask(Arc::clone(&tls.gate), Arc::clone(&material.leaf)))?));
         }
-        let address = server.block_on(start(staged))?;
+        let runtime = server.enter();
+        let address = start(staged)?;
+        drop(runtime);
         variants.push(Variant { name, address, us: Vec::new() });
     }
     for variant in &mut variants {
@@ -259,7 +261,7 @@ async fn staged(material: &Material, settings: &str, native: bool) -> Result<Sta
     Ok(staged)
 }
 
-async fn start(staged: Staged) -> Result<SocketAddr, Failure> {
+fn start(staged: Staged) -> Result<SocketAddr, Failure> {
     let server = Server::start(staged)?;
     let address = server.bound().first().ok_or("no listener")?.address;
     // It serves until the process ends.
