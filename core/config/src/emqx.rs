@@ -43,7 +43,6 @@ const SOCKET: &str = "the operating system's own setting holds";
 pub(crate) const LISTENER: &[Foreign] = &[
     any("acceptors", "Postern accepts with one task for each listener"),
     when("zone", &["default"]),
-    when("enable_authn", ON),
     when("allow_log_packet_data_from", &[""]),
     when("access_rules", &["[allow all]", "allow all"]),
     when("proxy_protocol", OFF),
@@ -177,12 +176,28 @@ pub(crate) const LOG: &[Foreign] = &[
 /// `plugins`
 pub(crate) const PLUGINS: &[Foreign] = &[never("install_dir"), never("states"), never("check_interval")];
 
-/// The whole configuration, apart from `authentication`.
+/// An entry of `authentication`.
+pub(crate) const AUTHENTICATION: &[Foreign] = &[never("precondition")];
+
+/// A user of `authentication`.
+pub(crate) const USER: &[Foreign] = &[never("salt"), never("password"), when("is_superuser", OFF)];
+
+/// Mechanisms and backends of `authentication`.
+pub(crate) const MECHANISMS: &[&str] = &["scram", "jwt", "cinfo", "gssapi"];
+pub(crate) const BACKENDS: &[&str] = &["mysql", "postgresql", "mongodb", "redis", "http", "ldap", "kerberos"];
+
+/// `authorization`
+pub(crate) const AUTHORIZATION: &[Foreign] = &[
+    when("sources", &["[]"]),
+    any("cache", "each decision is made anew, from memory"),
+    when("include_mountpoint", OFF),
+];
+
+/// The whole configuration.
 pub(crate) const ROOT: &[Foreign] = &[
     never("actions"),
     never("alarm"),
     never("api_key"),
-    never("authorization"),
     never("auto_subscribe"),
     never("bridges"),
     never("broker"),

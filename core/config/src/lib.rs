@@ -4,6 +4,7 @@
 //! No I/O: `include` asks a function it is given, the environment is a slice. A [`Config`] is valid by construction;
 //! whether the files it names exist and hold what they should is for others to find out.
 
+mod access;
 mod emqx;
 mod environment;
 mod evaluate;
@@ -16,6 +17,7 @@ mod tree;
 mod units;
 mod value;
 
+pub use access::{EnableAuthn, HashForm, UserBase, UserFile, UserFileForm, UserIdType};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Mqtt, Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_identity::AccessRules;
 use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
+use crate::access::{EnableAuthn, UserBase};
 use crate::problem::{Origin, Problem, Spanned};
 
 /// A configuration, and what its author should know about it.
@@ -30,8 +32,19 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The log.
     pub log: Log,
+    /// Where users and their passwords are; empty where there is no authentication by password.
+    pub authentication: Vec<UserBase>,
+    /// Who may do what; none where everybody may do everything.
+    pub authorization: Option<AccessRules>,
     /// All listeners, also those with `enable = false`: `tcp` first, then `ssl`, each in the order of names.
     pub listeners: Vec<Listener>,
+}
+
+impl Config {
+    /// Whether the listener's clients must show a certificate that says who they are, or a password.
+    pub fn authenticates(&self, listener: &Listener) -> bool {
+        !self.authentication.is_empty() && listener.enable_authn != EnableAuthn::No
+    }
 }
 
 /// `node`: this process.
@@ -216,6 +229,8 @@ pub struct Listener {
     pub peer_cert_as_username: PeerCert,
     /// The listener's own, else that of `mqtt`.
     pub peer_cert_as_clientid: PeerCert,
+    /// Whether `authentication` holds for its clients.
+    pub enable_authn: EnableAuthn,
     /// Sockets of one address that have not yet finished their CONNECT.
     pub max_unauthenticated_per_address: u32,
 }

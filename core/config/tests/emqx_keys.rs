@@ -13,7 +13,6 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 const LISTENER: &[Row] = &[
     ("acceptors", "", "16", ""),
     ("zone", "default", "", "edge"),
-    ("enable_authn", "true", "", "quick_deny_anonymous"),
     ("allow_log_packet_data_from", "\"\"", "", "\"10.0.0.0/8\""),
     ("access_rules", "[\"allow all\"]", "", "[\"deny 10.0.0.0/8\", \"allow all\"]"),
     ("proxy_protocol", "false", "", "true"),
@@ -118,9 +117,7 @@ fn keys_that_postern_acts_on_are_accepted() {
 
 #[test]
 fn other_sections_of_emqx_are_refused_by_name() {
-    for key in
-        ["dashboard", "authorization", "cluster", "retainer", "rule_engine", "zones", "psk_authentication", "crl_cache"]
-    {
+    for key in ["dashboard", "cluster", "retainer", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
         let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key} {{ a = 1 }}")).expect_err(key));
         assert_eq!(said, format!("etc/postern.conf:2:1: {key}: {NOT_YET}; remove it\n"));
     }

@@ -116,15 +116,6 @@ fn durations_and_sizes_say_how_they_are_written() {
 }
 
 #[test]
-fn authentication_is_refused_in_words() {
-    says_beside_a_listener(
-        "authentication = [{ mechanism = password_based }]",
-        "etc/postern.conf:2:1: authentication: there is no authentication by password yet in this version of Postern; \
-         remove it; clients are known by their certificates, through an identity plugin or `peer_cert_as_username`",
-    );
-}
-
-#[test]
 fn listeners_of_other_types_are_refused_in_words() {
     for word in ["ws", "wss", "quic"] {
         says_beside_a_listener(

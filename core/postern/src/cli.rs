@@ -32,6 +32,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Read a password from standard input, up to the end of its line, and write its argon2id hash for
+    /// `authentication` or a line `NAME:HASH` of a password file.
+    HashPassword,
 }
 
 /// The form of log lines.

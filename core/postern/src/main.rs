@@ -3,6 +3,7 @@
 mod cli;
 mod configuration;
 mod logging;
+mod password;
 mod process;
 mod serve;
 
@@ -16,5 +17,6 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { config, log_format } => serve::serve(&config, log_format),
         Command::Check { config } => serve::check(&config),
+        Command::HashPassword => password::hash(),
     }
 }

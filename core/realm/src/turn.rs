@@ -10,8 +10,8 @@ use postern_mqtt::packet::{Connect, Disconnect};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// The principal that owns a session: the user name that a certificate was mapped to, none for a client
-/// without an identity. A session is resumed, taken over or replaced by its owner alone.
+/// The principal that owns a session: whom a certificate or a password proved the client to be, none for a client
+/// that proved nothing. A session is resumed, taken over or replaced by its owner alone.
 pub type Owner = Option<Arc<str>>;
 
 /// What the client may do; none where there are no rules, and it may do everything.

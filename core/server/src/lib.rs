@@ -5,6 +5,7 @@
 //! types in [`intake`] and is then driven by [`drive`]: socket to link to realm, and back.
 
 mod admission;
+mod authn;
 mod drive;
 mod intake;
 pub mod policy;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::ClientAuth as ConfiguredClientAuth;
-use postern_identity::{Gate, ListenerId, Namespace};
+use postern_identity::{AccessRules, Gate, ListenerId, Namespace};
 use postern_mqtt::Limits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 
+use crate::authn::Authn;
 use crate::drive::mountpoint::Mountpoint;
 
 /// One listener, ready to serve.
@@ -24,6 +25,10 @@ pub struct ListenerPolicy {
     pub max_unauthenticated_per_address: u32,
     /// Topic prefix of its clients.
     pub(crate) mountpoint: Mountpoint,
+    /// What a client has to prove.
+    pub(crate) authn: Authn,
+    /// What a client may do; none where there are no rules.
+    pub(crate) access: Option<Arc<AccessRules>>,
     /// What the wire format allows.
     pub link_limits: Limits,
     /// None for a plain TCP listener.

@@ -4,17 +4,19 @@
 
 mod bundles;
 mod plugins;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::{CertSource, Config, Listener, Mqtt, Problem, Tls};
-use postern_identity::{BundleDirectory, Gate, Namespace};
+use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
 use postern_tls::{Keyring, ServerConfigs, TlsPolicy, Versions};
 
+use crate::authn::{Authn, Passwords};
 use crate::drive::mountpoint::Mountpoint;
 use crate::policy::{ListenerPolicy, TlsGate, client_auth};
 use bundles::Bundles;
@@ -48,8 +50,13 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let mut listeners = Vec::new();
+    let passwords = users::load(&config.authentication, &mut warnings).unwrap_or_else(|found| {
+        problems.extend(found);
+        None
+    });
+    let doors = Doors { passwords: passwords.map(Arc::new), access: config.authorization.clone().map(Arc::new) };
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
-        match stage_listener(listener, config, host, &mut bundles, &mut warnings).await {
+        match stage_listener(listener, config, host, &doors, &mut bundles, &mut warnings).await {
             Ok(policy) => listeners.push(policy),
             Err(found) => problems.extend(found),
         }
@@ -62,10 +69,17 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     }
 }
 
+/// What all listeners have in common.
+struct Doors {
+    passwords: Option<Arc<Passwords>>,
+    access: Option<Arc<AccessRules>>,
+}
+
 async fn stage_listener(
     listener: &Listener,
     config: &Config,
     host: &Host,
+    doors: &Doors,
     bundles: &mut Bundles,
     warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
@@ -79,6 +93,8 @@ async fn stage_listener(
         max_connections: listener.max_connections.unwrap_or(usize::MAX),
         max_unauthenticated_per_address: listener.max_unauthenticated_per_address,
         mountpoint: Mountpoint::new(&listener.mountpoint),
+        authn: Authn::new(listener.enable_authn, doors.passwords.as_ref()),
+        access: doors.access.clone(),
         link_limits: link_limits(&config.mqtt),
         tls,
     })
@@ -105,7 +121,9 @@ async fn stage_tls(
     let keyring = Arc::new(keyring);
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let plugins = plugins::load(listener, tls, config, host, &directory).await?;
-    warnings.extend(plugins.unmapped(listener, auth));
+    if !config.authenticates(listener) {
+        warnings.extend(plugins.unmapped(listener, auth));
+    }
     let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
     Ok(TlsGate {
         gate,

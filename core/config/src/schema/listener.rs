@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use postern_identity::names::{ListenerId, NamespaceName};
 
+use crate::access::EnableAuthn;
 use crate::emqx;
 use crate::model::{CertSource, Listener, ListenerKind, Mqtt, PeerCert, Tls};
 use crate::problem::Spanned;
@@ -87,9 +88,11 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
     }
     let [username, clientid] = peer_certs.map(|item| super::peer_cert(reader, item));
     if section.take("authentication").is_some_and(|item| !is_empty_list(&item)) {
-        let text = "there is no authentication by password yet in this version of Postern";
-        reader.problem(section.at, &section.inner("authentication"), text, Some("remove it"));
+        let text = "a listener has no users of its own yet in this version of Postern";
+        let hint = "write `authentication` at the top, and `enable_authn = false` for listeners that it is not for";
+        reader.problem(section.at, &section.inner("authentication"), text, Some(hint));
     }
+    let enable_authn = section.take("enable_authn").and_then(|item| enable_authn(reader, &item)).unwrap_or_default();
     if let Some(options) = section.take("tcp_options").and_then(|item| reader.section(&item)) {
         reader.finish(&options, emqx::TCP_OPTIONS);
     }
@@ -109,9 +112,19 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         plugins,
         peer_cert_as_username: username.unwrap_or(mqtt.peer_cert_as_username),
         peer_cert_as_clientid: clientid.unwrap_or(mqtt.peer_cert_as_clientid),
+        enable_authn,
         max_unauthenticated_per_address: per_address
             .map_or(MAX_UNAUTHENTICATED, |n| u32::try_from(n).expect("the range ends within 32 bits")),
     })
+}
+
+fn enable_authn(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<EnableAuthn> {
+    const WORDS: [(&str, EnableAuthn); 3] = [
+        ("true", EnableAuthn::Yes),
+        ("false", EnableAuthn::No),
+        ("quick_deny_anonymous", EnableAuthn::QuickDenyAnonymous),
+    ];
+    reader.word(item, &WORDS)
 }
 
 fn is_empty_list(item: &Item<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! What may be written, section by section.
 
+mod authentication;
+mod authorization;
 mod listener;
 mod open;
 mod plugin;
@@ -24,15 +26,11 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let plugins = root.take("plugins").and_then(|item| plugins(reader, &item)).unwrap_or_default();
     let mqtt = root.take("mqtt").and_then(|item| mqtt(reader, &item)).unwrap_or_default();
     let log = root.take("log").and_then(|item| log(reader, &item)).unwrap_or_default();
-    if let Some(item) = root.take("authentication") {
-        let hint = "remove it; clients are known by their certificates, through an identity plugin or \
-                    `peer_cert_as_username`";
-        let text = "there is no authentication by password yet in this version of Postern";
-        reader.problem(item.key_at, &item.path, text, Some(hint));
-    }
+    let authentication = root.take("authentication").map(|item| authentication::all(reader, &item)).unwrap_or_default();
+    let authorization = root.take("authorization").and_then(|item| authorization::rules(reader, &item));
     let listeners = listener::all(reader, &mut root, &mqtt);
     reader.finish(&root, emqx::ROOT);
-    let config = Config { node, plugins, mqtt, log, listeners };
+    let config = Config { node, plugins, mqtt, log, authentication, authorization, listeners };
     open::warn(reader, &config);
     config
 }

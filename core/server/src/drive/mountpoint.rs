@@ -57,6 +57,11 @@ impl Mounted {
         self.0.is_empty()
     }
 
+    /// What stands before each topic.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0
+    }
+
     /// Puts the will of a CONNECT under the prefix.
     pub(crate) fn enter_connect(&self, connect: &mut Connect) -> Result<(), ReasonCode> {
         if let Some(will) = &mut connect.will {

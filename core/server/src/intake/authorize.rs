@@ -1,6 +1,8 @@
 //! Asks who the client is, by the certificate that the handshake verified.
 
-use postern_identity::{Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why};
+use postern_identity::{
+    CertFacts, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
+};
 
 use super::handshake::Secured;
 use super::{Budget, Identified, Stream};
@@ -11,7 +13,8 @@ impl Secured {
     /// A refusal goes on to the next stage, which tells it to the client as a CONNACK.
     pub(super) async fn authorize(self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Identified {
         let identity = self.identify(tls, budget, story).await;
-        Identified { stream: Stream::Tls(self.stream), identity }
+        let common_name = self.chain.first().and_then(|facts| common_name(facts));
+        Identified { stream: Stream::Tls(self.stream), identity, common_name }
     }
 
     async fn identify(
@@ -62,4 +65,11 @@ impl Secured {
             NamespaceOutcome::Undecided => Ok(()),
         }
     }
+}
+
+/// Where a certificate has more than one, or one that cannot be read, none is the one.
+fn common_name(facts: &CertFacts) -> Option<String> {
+    let mut names = facts.subject.iter().filter(|attribute| attribute.short_name == "CN");
+    let name = names.next()?;
+    if names.next().is_some() { None } else { name.value.clone() }
 }

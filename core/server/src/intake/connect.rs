@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use postern_identity::{Identity, Refusal, Stage, Why};
+use postern_identity::{Identity, Principal, Refusal, Stage, Why};
 use postern_mqtt::Packet;
 use postern_mqtt::link::{Link, Sent};
 use postern_mqtt::packet::{ConnAck, Connect};
@@ -13,6 +13,7 @@ use postern_realm::{Owner, Rights};
 use tokio::io::AsyncReadExt;
 
 use super::{CONNECT_WAIT, Identified, Stream};
+use crate::authn::Proven;
 use crate::drive::connection::say_farewell;
 use crate::drive::mountpoint::Mounted;
 use crate::drive::realm::elapsed_ms;
@@ -42,7 +43,7 @@ impl Identified {
         began: Instant,
         story: &mut Story,
     ) -> Result<Admitted, Refusal> {
-        let Self { mut stream, identity } = self;
+        let Self { mut stream, identity, common_name } = self;
         let mut link = Link::new(policy.link_limits, elapsed_ms(began));
         let mut input = BytesMut::new();
         let deadline = tokio::time::Instant::from_std(at + CONNECT_WAIT);
@@ -53,16 +54,19 @@ impl Identified {
                 Err((Refusal::new(Stage::Connect, Why::TimedOut, detail), None))
             }
             Ok(Err(failed)) => Err(failed),
-            Ok(Ok(connect)) => admit(connect, identity, policy, story).map_err(|refusal| {
-                let reason = ReasonCode(refusal.why.connack());
-                (refusal, Some(Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() }))))
-            }),
+            Ok(Ok(connect)) => {
+                let admitted = admit(connect, identity, common_name.as_deref(), policy, story).await;
+                admitted.map_err(|refusal| {
+                    let reason = ReasonCode(refusal.why.connack());
+                    (refusal, Some(Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() }))))
+                })
+            }
         };
         match outcome {
-            Ok((connect, owner, mounted)) => {
+            Ok(Bound { connect, owner, username, rights, mounted }) => {
                 let version = connect.version.to_string();
-                story.admitted(owner.as_deref().or(connect.username.as_deref()), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, owner, rights: None, mounted })
+                story.admitted(username.as_deref(), &connect.client_id, &version);
+                Ok(Admitted { stream, link, input, connect, owner, rights, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();
@@ -102,20 +106,59 @@ async fn receive(
     }
 }
 
-type Bound = (Box<Connect>, Owner, Mounted);
+/// A CONNECT and all that was made out of it.
+struct Bound {
+    connect: Box<Connect>,
+    owner: Owner,
+    username: Option<Arc<str>>,
+    rights: Rights,
+    mounted: Mounted,
+}
 
-/// Binds the CONNECT to the identity: the user name must be absent or the same, a fixed client
-/// identifier must be absent or the same.
-fn admit(
+/// Binds the CONNECT to the identity, asks for what is not proven yet, and settles what the client may do.
+async fn admit(
     mut connect: Box<Connect>,
     identity: Result<Option<Identity>, Refusal>,
+    common_name: Option<&str>,
     policy: &ListenerPolicy,
     story: &Story,
 ) -> Result<Bound, Refusal> {
+    let refuse = |detail: String| Refusal::new(Stage::Connect, Why::NotAllowed, detail);
     let identity = identity?.unwrap_or_default();
-    let owner: Owner = identity.username.as_ref().map(|name| Arc::from(name.as_str()));
-    if let (Some(ours), Some(theirs)) = (&owner, &connect.username)
-        && ours != theirs
+    agree(&mut connect, &identity)?;
+    let Proven { owner, username } = policy.authn.prove(&identity, &connect).await?;
+    // It has done its work.
+    connect.password = None;
+    let mounted = policy
+        .mountpoint
+        .mount(&connect.client_id, username.as_deref(), &story.namespace)
+        .map_err(|error| refuse(error.to_string()))?;
+    if !mounted.is_empty() {
+        mounted
+            .enter_connect(&mut connect)
+            .map_err(|_| refuse("the will's topic does not fit under the mountpoint".to_owned()))?;
+    }
+    let rights = match &policy.access {
+        None => None,
+        Some(rules) => {
+            let principal = Principal {
+                username: username.as_deref(),
+                client_id: &connect.client_id,
+                cert_common_name: common_name,
+                namespace: story.namespace.name().map(AsRef::as_ref),
+                address: story.peer.address.ip(),
+            };
+            let acl = rules.of(&principal, mounted.prefix()).map_err(|error| refuse(error.to_string()))?;
+            Some(Arc::new(acl))
+        }
+    };
+    Ok(Bound { connect, owner, username, rights, mounted })
+}
+
+/// The user name must be absent or the certificate's, a fixed client identifier must be absent or the same.
+fn agree(connect: &mut Connect, identity: &Identity) -> Result<(), Refusal> {
+    if let (Some(ours), Some(theirs)) = (&identity.username, &connect.username)
+        && *ours.as_str() != **theirs
     {
         let detail = format!("the CONNECT names the user {}, the certificate {ours}", Refusal::foreign(theirs));
         return Err(Refusal::new(Stage::Connect, Why::UsernameMismatch, detail));
@@ -130,15 +173,5 @@ fn admit(
         }
         connect.client_id = Arc::from(fixed.as_str());
     }
-    let username = owner.as_deref().or(connect.username.as_deref());
-    let mounted = policy
-        .mountpoint
-        .mount(&connect.client_id, username, &story.namespace)
-        .map_err(|error| Refusal::new(Stage::Connect, Why::NotAllowed, error.to_string()))?;
-    if !mounted.is_empty() {
-        mounted.enter_connect(&mut connect).map_err(|_| {
-            Refusal::new(Stage::Connect, Why::NotAllowed, "the will's topic does not fit under the mountpoint")
-        })?;
-    }
-    Ok((connect, owner, mounted))
+    Ok(())
 }

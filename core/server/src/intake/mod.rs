@@ -46,13 +46,15 @@ pub(crate) struct Identified {
     stream: Stream,
     /// A refusal is told to the client in MQTT's own words, after its CONNECT.
     identity: Result<Option<Identity>, Refusal>,
+    /// The common name in the client's verified certificate, if it has just one.
+    common_name: Option<String>,
 }
 
 /// The whole way in. `story` learns what was decided even where the way ends early.
 pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admitted, Refusal> {
     let Accepted { socket, at, policy, began } = accepted;
     let identified = match &policy.tls {
-        None => Identified { stream: Stream::Plain(socket), identity: Ok(None) },
+        None => Identified { stream: Stream::Plain(socket), identity: Ok(None), common_name: None },
         Some(tls) => secure(socket, at, tls, story).await?,
     };
     identified.read_connect(&policy, at, began, story).await

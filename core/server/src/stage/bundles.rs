@@ -155,7 +155,7 @@ fn wants_ca(bundle: Arc<Bundle>, auth: ClientAuth, path: &str, at: &Origin) -> R
 }
 
 fn read_dir(dir: &Path) -> Result<Texts, String> {
-    let text = |name: &str| read_file(&dir.join(name));
+    let text = |name: &str| read_file(&dir.join(name), PEM_BYTES_MAX);
     let optional = |name: &str| match dir.join(name).try_exists() {
         Ok(false) => Ok(None),
         _ => text(name).map(Some),
@@ -171,16 +171,19 @@ fn read_dir(dir: &Path) -> Result<Texts, String> {
 fn read_source(source: &Spanned<PemSource>, path: &str) -> Result<Vec<u8>, Problem> {
     match &source.value {
         PemSource::Inline(pem) => Ok(pem.expose().as_bytes().to_vec()),
-        PemSource::Path(file) => {
-            read_file(file).map_err(|text| Problem { path: path.to_owned(), at: source.at.clone(), text, hint: None })
-        }
+        PemSource::Path(file) => read_file(file, PEM_BYTES_MAX).map_err(|text| Problem {
+            path: path.to_owned(),
+            at: source.at.clone(),
+            text,
+            hint: None,
+        }),
     }
 }
 
 fn read_password(source: &Spanned<PasswordSource>, path: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
     match &source.value {
         PasswordSource::Inline(password) => Ok(password.expose().as_bytes().to_vec().into()),
-        PasswordSource::File(file) => read_file(file).map(first_line).map_err(|text| Problem {
+        PasswordSource::File(file) => read_file(file, PEM_BYTES_MAX).map(first_line).map_err(|text| Problem {
             path: path.to_owned(),
             at: source.at.clone(),
             text,
@@ -197,7 +200,8 @@ fn first_line(mut text: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
     text.into()
 }
 
-fn read_file(file: &Path) -> Result<Vec<u8>, String> {
+/// A file's bytes, or in words why not.
+pub(super) fn read_file(file: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
     let shown = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let said = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file {}", shown.display()),
@@ -205,8 +209,8 @@ fn read_file(file: &Path) -> Result<Vec<u8>, String> {
         _ => format!("{}: {error}", shown.display()),
     };
     let length = std::fs::metadata(file).map_err(said)?.len();
-    if length > PEM_BYTES_MAX {
-        return Err(format!("{} has {length} bytes, at most {PEM_BYTES_MAX} are read", shown.display()));
+    if length > max_bytes {
+        return Err(format!("{} has {length} bytes, at most {max_bytes} are read", shown.display()));
     }
     std::fs::read(file).map_err(said)
 }
