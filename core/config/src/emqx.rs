@@ -61,7 +61,17 @@ pub(crate) const LISTENER: &[Foreign] = &[
     when("delivery_bytes_burst", NO_LIMIT),
     when("subscribes_rate", NO_LIMIT),
     when("subscribes_burst", NO_LIMIT),
-    never("websocket"),
+];
+
+/// `websocket` of a listener.
+pub(crate) const WEBSOCKET: &[Foreign] = &[
+    when("mqtt_piggyback", &["multiple"]),
+    when("compress", OFF),
+    any("deflate_opts", "`compress` is off"),
+    any("validate_utf8", "text frames end a connection (MQTT 5.0, section 6.0)"),
+    // Any client can write these headers; addresses come from the PROXY protocol or from the socket.
+    when("proxy_address_header", &[""]),
+    when("proxy_port_header", &[""]),
 ];
 
 /// `tcp_options` of a listener.
@@ -233,4 +243,4 @@ pub(crate) const ROOT: &[Foreign] = &[
 ];
 
 /// Types of listeners that EMQX has.
-pub(crate) const LISTENERS: &[&str] = &["ws", "wss", "quic"];
+pub(crate) const LISTENERS: &[&str] = &["quic"];

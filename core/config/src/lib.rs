@@ -13,6 +13,7 @@ mod problem;
 mod reader;
 mod schema;
 mod source;
+mod transport;
 mod tree;
 mod units;
 mod value;
@@ -23,6 +24,7 @@ pub use model::{
     Mqtt, Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
 };
 pub use problem::{Origin, Problem, Spanned};
+pub use transport::{Origins, WebSocket};
 
 use std::collections::HashMap;
 use std::path::Path;

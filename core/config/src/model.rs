@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::access::{EnableAuthn, UserBase};
 use crate::problem::{Origin, Problem, Spanned};
+use crate::transport::WebSocket;
 
 /// A configuration, and what its author should know about it.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub struct Config {
     pub authentication: Vec<UserBase>,
     /// Who may do what; none where everybody may do everything.
     pub authorization: Option<AccessRules>,
-    /// All listeners, also those with `enable = false`: `tcp` first, then `ssl`, each in the order of names.
+    /// All listeners, also those with `enable = false`: `tcp`, `ssl`, `ws`, `wss`, each in the order of names.
     pub listeners: Vec<Listener>,
 }
 
@@ -188,6 +189,10 @@ pub enum ListenerKind {
     Tcp,
     /// `listeners.ssl`
     Ssl,
+    /// `listeners.ws`: MQTT in WebSocket frames (RFC 6455).
+    Ws,
+    /// `listeners.wss`: the same under TLS.
+    Wss,
 }
 
 impl ListenerKind {
@@ -196,7 +201,19 @@ impl ListenerKind {
         match self {
             Self::Tcp => "tcp",
             Self::Ssl => "ssl",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
+    }
+
+    /// Whether its connections begin with a TLS handshake.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::Wss)
+    }
+
+    /// Whether its connections carry MQTT in WebSocket frames.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 
@@ -221,8 +238,10 @@ pub struct Listener {
     pub mountpoint: String,
     /// The tenants that its clients can belong to: those of `namespaces` and of `managed_certs`, sorted, each once.
     pub namespaces: Vec<NamespaceName>,
-    /// TLS; none on `tcp`, always there on `ssl`.
+    /// TLS; none on `tcp` and `ws`, always there on `ssl` and `wss`.
     pub tls: Option<Tls>,
+    /// WebSocket; none on `tcp` and `ssl`, always there on `ws` and `wss`.
+    pub websocket: Option<WebSocket>,
     /// The plugins in their order; none where the key is absent, and the standard plugins run.
     pub plugins: Option<Vec<Spanned<PluginEntry>>>,
     /// The listener's own, else that of `mqtt`.

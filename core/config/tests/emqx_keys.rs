@@ -31,7 +31,6 @@ const LISTENER: &[Row] = &[
     ("delivery_bytes_burst", "infinity", "", "\"1KB/s\""),
     ("subscribes_rate", "infinity", "", "\"1/s\""),
     ("subscribes_burst", "infinity", "", "\"1/s\""),
-    ("websocket", "", "", "{ mqtt_path = \"/mqtt\" }"),
     ("tcp_options.active_n", "", "10", ""),
     ("tcp_options.backlog", "", "1024", ""),
     ("tcp_options.send_timeout", "", "15s", ""),
@@ -44,6 +43,15 @@ const LISTENER: &[Row] = &[
     ("tcp_options.nolinger", "false", "", "true"),
     ("tcp_options.reuseaddr", "true", "", "false"),
     ("tcp_options.keepalive", "none", "", "\"240,30,5\""),
+];
+
+const WEBSOCKET: &[Row] = &[
+    ("mqtt_piggyback", "multiple", "", "single"),
+    ("compress", "false", "", "true"),
+    ("deflate_opts", "", "{ level = default }", ""),
+    ("validate_utf8", "", "true", ""),
+    ("proxy_address_header", "\"\"", "", "x-forwarded-for"),
+    ("proxy_port_header", "\"\"", "", "x-forwarded-port"),
 ];
 
 const SSL_OPTIONS: &[Row] = &[
@@ -103,6 +111,11 @@ fn keys_of_ssl_options() {
     check(SSL_OPTIONS, |key, value| {
         format!("listeners.ssl.a {{ bind = 1, ssl_options {{ certfile = a, keyfile = b, {key} = {value} }} }}")
     });
+}
+
+#[test]
+fn keys_of_websocket() {
+    check(WEBSOCKET, |key, value| format!("listeners.ws.a {{ bind = 1, websocket {{ {key} = {value} }} }}"));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub enum Stage {
     Handshake,
     /// Mapping the certificate to an identity.
     Identity,
+    /// The WebSocket upgrade.
+    Upgrade,
     /// The CONNECT packet.
     Connect,
 }
@@ -30,6 +32,7 @@ impl Stage {
             Self::Certificate => "certificate",
             Self::Handshake => "handshake",
             Self::Identity => "identity",
+            Self::Upgrade => "upgrade",
             Self::Connect => "connect",
         }
     }

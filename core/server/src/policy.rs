@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::ClientAuth as ConfiguredClientAuth;
+use postern_config::{ClientAuth as ConfiguredClientAuth, WebSocket};
 use postern_identity::{AccessRules, Gate, ListenerId, Namespace};
 use postern_mqtt::Limits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
@@ -31,8 +31,10 @@ pub struct ListenerPolicy {
     pub(crate) access: Option<Arc<AccessRules>>,
     /// What the wire format allows.
     pub link_limits: Limits,
-    /// None for a plain TCP listener.
+    /// None on `tcp` and `ws`.
     pub tls: Option<TlsGate>,
+    /// None on `tcp` and `ssl`.
+    pub websocket: Option<WebSocket>,
 }
 
 /// The programmable gate of a TLS listener.

@@ -217,7 +217,7 @@ async fn serve(
     let mut story = Story::new(Peer {
         connection: conn.0,
         listener: door.policy.id.clone(),
-        transport: Transport::Tcp,
+        transport: if door.policy.websocket.is_some() { Transport::WebSocket } else { Transport::Tcp },
         address,
         local_port: door.port,
     });
@@ -245,7 +245,8 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 
 /// Binds an admitted connection to its realm and drives it.
 async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
-    let Admitted { stream, link, input, connect, owner, rights, mounted } = admitted;
+    let Admitted { mut stream, link, input, connect, owner, rights, mounted } = admitted;
+    stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let realm = shared.realms.of(&story.namespace);
     let client_id = Arc::clone(&connect.client_id);

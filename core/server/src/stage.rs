@@ -97,6 +97,7 @@ async fn stage_listener(
         access: doors.access.clone(),
         link_limits: link_limits(&config.mqtt),
         tls,
+        websocket: listener.websocket.clone(),
     })
 }
 
@@ -133,11 +134,16 @@ async fn stage_tls(
         configs: ServerConfigs::new(TlsPolicy {
             versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
             client_auth: auth,
-            alpn: vec![b"mqtt".to_vec()],
+            alpn: vec![alpn(listener)],
         }),
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
     })
+}
+
+/// The protocol that a listener's clients may name in their `ClientHello` (RFC 7301): on `wss` the TLS layer carries HTTP.
+fn alpn(listener: &Listener) -> Vec<u8> {
+    if listener.kind.is_websocket() { b"http/1.1".to_vec() } else { b"mqtt".to_vec() }
 }
 
 fn link_limits(mqtt: &Mqtt) -> Limits {

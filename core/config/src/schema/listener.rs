@@ -1,4 +1,4 @@
-//! `listeners.tcp.NAME` and `listeners.ssl.NAME`.
+//! `listeners.{tcp,ssl,ws,wss}.NAME`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -49,17 +49,16 @@ pub(super) fn all(reader: &mut Reader<'_>, root: &mut Section<'_>, mqtt: &Mqtt) 
 }
 
 fn kind(reader: &mut Reader<'_>, word: &str, item: &Item<'_>) -> Option<ListenerKind> {
-    match word {
-        "tcp" => return Some(ListenerKind::Tcp),
-        "ssl" => return Some(ListenerKind::Ssl),
-        _ => {}
+    const KINDS: [ListenerKind; 4] = [ListenerKind::Tcp, ListenerKind::Ssl, ListenerKind::Ws, ListenerKind::Wss];
+    if let Some(kind) = KINDS.into_iter().find(|kind| kind.word() == word) {
+        return Some(kind);
     }
     if emqx::LISTENERS.contains(&word) {
         let text = format!("listeners of type `{word}` are not supported yet by this version of Postern");
-        reader.problem(item.key_at, &item.path, text, Some("remove it, or use `tcp` or `ssl`"));
+        reader.problem(item.key_at, &item.path, text, Some("remove it, or use `tcp`, `ssl`, `ws` or `wss`"));
     } else {
-        let near = nearest(word, ["tcp", "ssl"].into_iter());
-        let hint = "the types are `tcp` and `ssl`, and names come below them";
+        let near = nearest(word, KINDS.into_iter().map(ListenerKind::word));
+        let hint = "the types are `tcp`, `ssl`, `ws` and `wss`, and names come below them";
         reader.unknown_word(item, 1, near, "unknown type of listener", Some(hint));
     }
     None
@@ -81,8 +80,8 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
     let per_address = per_address.and_then(|item| reader.integer(&item, 1, 1_000_000));
     let plugins = section.take("plugins").and_then(|item| super::plugin::list(reader, &item));
     let peer_certs = ["peer_cert_as_username", "peer_cert_as_clientid"].map(|key| section.take(key));
-    if kind == ListenerKind::Tcp {
-        without_handshake(reader, &section);
+    if !kind.is_tls() {
+        without_handshake(reader, kind, &section);
     } else if plugins.is_some() {
         overruled(reader, &peer_certs);
     }
@@ -97,6 +96,7 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         reader.finish(&options, emqx::TCP_OPTIONS);
     }
     let tls = tls(reader, kind, &mut section);
+    let websocket = super::transport::websocket(reader, kind, &mut section, mqtt);
     reader.finish(&section, emqx::LISTENER);
     Some(Listener {
         id: ListenerId::new(kind.word(), name),
@@ -109,6 +109,7 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         mountpoint,
         namespaces: with_managed(namespaces, tls.as_ref()),
         tls,
+        websocket,
         plugins,
         peer_cert_as_username: username.unwrap_or(mqtt.peer_cert_as_username),
         peer_cert_as_clientid: clientid.unwrap_or(mqtt.peer_cert_as_clientid),
@@ -150,29 +151,36 @@ fn overruled(reader: &mut Reader<'_>, peer_certs: &[Option<Item<'_>>]) {
 
 fn tls(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -> Option<Tls> {
     let options = section.take("ssl_options");
-    match (kind, options) {
-        (ListenerKind::Ssl, Some(options)) => super::tls::options(reader, &options),
-        (ListenerKind::Ssl, None) => {
+    match (kind.is_tls(), options) {
+        (true, Some(options)) => super::tls::options(reader, &options),
+        (true, None) => {
             let hint = "add `ssl_options` with `certfile` and `keyfile`, or with `managed_certs`";
             reader.problem(section.at, &section.path, "there is no certificate", Some(hint));
             None
         }
-        (ListenerKind::Tcp, Some(options)) => {
-            let text = "a `tcp` listener has no TLS";
-            reader.problem(options.key_at, &options.path, text, Some("remove it, or make it `listeners.ssl.…`"));
+        (false, Some(options)) => {
+            let text = format!("a `{}` listener has no TLS", kind.word());
+            let hint = format!("remove it, or make it `listeners.{}.…`", with_tls(kind).word());
+            reader.problem(options.key_at, &options.path, text, Some(&hint));
             None
         }
-        (ListenerKind::Tcp, None) => None,
+        (false, None) => None,
     }
 }
 
 /// What decides during a handshake has nothing to decide on where there is none. In silence it would seem to guard.
-fn without_handshake(reader: &mut Reader<'_>, section: &Section<'_>) {
+fn without_handshake(reader: &mut Reader<'_>, kind: ListenerKind, section: &Section<'_>) {
     const KEYS: [&str; 4] = ["plugins", "namespaces", "peer_cert_as_username", "peer_cert_as_clientid"];
     for (_, item) in section.all().filter(|(key, _)| KEYS.contains(key)) {
-        let text = "a `tcp` listener has no TLS handshake, and so nothing that this could go by";
-        reader.problem(item.key_at, &item.path, text, Some("remove it, or make it `listeners.ssl.…`"));
+        let text = format!("a `{}` listener has no TLS handshake, and so nothing that this could go by", kind.word());
+        let hint = format!("remove it, or make it `listeners.{}.…`", with_tls(kind).word());
+        reader.problem(item.key_at, &item.path, text, Some(&hint));
     }
+}
+
+/// The same transport under TLS.
+fn with_tls(kind: ListenerKind) -> ListenerKind {
+    if kind.is_websocket() { ListenerKind::Wss } else { ListenerKind::Ssl }
 }
 
 fn with_managed(mut names: BTreeSet<NamespaceName>, tls: Option<&Tls>) -> Vec<NamespaceName> {

@@ -6,6 +6,7 @@ mod listener;
 mod open;
 mod plugin;
 mod tls;
+mod transport;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -27,7 +27,7 @@ fn open(listener: &Listener, unasked: &str) -> Option<(String, &'static str)> {
     let Some(tls) = &listener.tls else {
         return Some((
             format!("anyone who can reach it is let in, in clear text: {unasked}, and TCP has no certificates"),
-            "use an `ssl` listener, or bind it to 127.0.0.1",
+            "use an `ssl` or `wss` listener, or bind it to 127.0.0.1",
         ));
     };
     let mapped = listener.plugins.as_ref().map_or(

@@ -12,6 +12,7 @@ use postern_mqtt::reason::ReasonCode;
 use postern_realm::{Owner, Rights};
 use tokio::io::AsyncReadExt;
 
+use super::upgrade::Carried;
 use super::{CONNECT_WAIT, Identified, Stream};
 use crate::authn::Proven;
 use crate::drive::connection::say_farewell;
@@ -34,7 +35,7 @@ pub(crate) struct Admitted {
     pub(crate) mounted: Mounted,
 }
 
-impl Identified {
+impl Carried {
     /// Whatever is wrong is told as a CONNACK where the client's version has a word for it.
     pub(super) async fn read_connect(
         self,
@@ -43,7 +44,7 @@ impl Identified {
         began: Instant,
         story: &mut Story,
     ) -> Result<Admitted, Refusal> {
-        let Self { mut stream, identity, common_name } = self;
+        let Self(Identified { mut stream, identity, common_name }) = self;
         let mut link = Link::new(policy.link_limits, elapsed_ms(began));
         let mut input = BytesMut::new();
         let deadline = tokio::time::Instant::from_std(at + CONNECT_WAIT);

@@ -2,11 +2,12 @@
 //! no connection gets round one of them.
 //!
 //! ```text
-//! Accepted -> Greeted -> Chosen -> Secured -> Identified -> Admitted
-//!          hello     choose    handshake  authorize     connect
+//! Accepted -> Greeted -> Chosen -> Secured -> Identified -> Carried -> Admitted
+//!          hello     choose    handshake  authorize     upgrade    connect
 //! ```
 //!
-//! A plain TCP connection enters the pipe at `Identified`, as nobody.
+//! A connection without TLS enters the pipe at `Identified`, as nobody. The upgrade does something on `ws`
+//! and `wss` alone.
 
 mod authorize;
 mod choose;
@@ -14,6 +15,8 @@ mod connect;
 mod handshake;
 mod hello;
 mod stream;
+mod upgrade;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +60,8 @@ pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admi
         None => Identified { stream: Stream::Plain(socket), identity: Ok(None), common_name: None },
         Some(tls) => secure(socket, at, tls, story).await?,
     };
-    identified.read_connect(&policy, at, began, story).await
+    let carried = identified.carry(&policy, at, story).await?;
+    carried.read_connect(&policy, at, began, story).await
 }
 
 async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story) -> Result<Identified, Refusal> {

@@ -1,4 +1,4 @@
-//! A connection's bytes, in the clear or under TLS.
+//! A connection's bytes: in the clear or under TLS, bare or in WebSocket frames.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +8,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::websocket::WebSocketBytes;
+
 /// Where MQTT is read from and written to.
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// Over one of the others.
+    WebSocket(Box<WebSocketBytes<Stream>>),
+}
+
+impl Stream {
+    /// CONNECT was accepted: what is bounded for strangers need not be any more.
+    pub(crate) fn admitted(&mut self) {
+        if let Self::WebSocket(stream) = self {
+            stream.accept_long_messages();
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -19,6 +32,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::WebSocket(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -28,6 +42,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::WebSocket(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -35,6 +50,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::WebSocket(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -42,6 +58,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::WebSocket(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
