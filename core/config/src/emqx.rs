@@ -37,20 +37,14 @@ const OFF: &[&str] = &["false"];
 const ON: &[&str] = &["true"];
 const NO_LIMIT: &[&str] = &["infinity"];
 const ERLANG: &str = "it tunes the Erlang runtime";
-const SOCKET: &str = "the operating system's own setting holds";
 
 /// `listeners.TYPE.NAME`, apart from `tcp_options` and `ssl_options`.
 pub(crate) const LISTENER: &[Foreign] = &[
     any("acceptors", "Postern accepts with one task for each listener"),
     when("zone", &["default"]),
     when("allow_log_packet_data_from", &[""]),
-    when("access_rules", &["[allow all]", "allow all"]),
-    when("proxy_protocol", OFF),
-    any("proxy_protocol_timeout", "there is no PROXY protocol yet"),
     any("parse_unit", ERLANG),
     any("tcp_backend", ERLANG),
-    when("max_conn_rate", NO_LIMIT),
-    when("max_conn_burst", NO_LIMIT),
     when("messages_rate", NO_LIMIT),
     when("messages_burst", NO_LIMIT),
     when("bytes_rate", NO_LIMIT),
@@ -77,17 +71,11 @@ pub(crate) const WEBSOCKET: &[Foreign] = &[
 /// `tcp_options` of a listener.
 pub(crate) const TCP_OPTIONS: &[Foreign] = &[
     any("active_n", ERLANG),
-    any("backlog", SOCKET),
     any("send_timeout", "keep-alive and the session's own limits end a connection that does not read"),
     when("send_timeout_close", ON),
-    any("recbuf", SOCKET),
-    any("sndbuf", SOCKET),
     any("buffer", ERLANG),
     any("high_watermark", ERLANG),
-    when("nodelay", ON),
     when("nolinger", OFF),
-    when("reuseaddr", ON),
-    when("keepalive", &["none"]),
 ];
 
 /// `ssl_options` of a listener, apart from `ocsp`.

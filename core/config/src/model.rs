@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::access::{EnableAuthn, UserBase};
 use crate::problem::{Origin, Problem, Spanned};
-use crate::transport::WebSocket;
+use crate::transport::{AccessRule, ProxyProtocol, Rate, TcpOptions, WebSocket};
 
 /// A configuration, and what its author should know about it.
 #[derive(Debug, Clone)]
@@ -232,6 +232,16 @@ pub struct Listener {
     pub enable: bool,
     /// The address to listen on; port 0 is any free one.
     pub bind: Spanned<SocketAddr>,
+    /// Which addresses may connect: the first that fits decides, and where none does, any may.
+    pub access_rules: Vec<AccessRule>,
+    /// Connections come through proxies that say where from.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// The sockets' own settings.
+    pub tcp_options: TcpOptions,
+    /// Connections in a time; none is without limit.
+    pub max_conn_rate: Option<Rate>,
+    /// What may be spent beyond `max_conn_rate`.
+    pub max_conn_burst: Option<Rate>,
     /// Connections at the same time; none is without limit.
     pub max_connections: Option<usize>,
     /// Before all topics of its clients, with `${clientid}`, `${username}` and `${namespace}` in it; may be empty.

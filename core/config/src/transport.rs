@@ -1,6 +1,10 @@
 //! What a listener's connections come by: the part of the model beside TLS and MQTT.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
+
+use postern_identity::Network;
 
 /// `websocket` of a `ws` or `wss` listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,4 +30,83 @@ pub struct Origins {
     pub allowed: Vec<String>,
     /// `allow_origin_absence`: whether a client that is no web page may come without one.
     pub absence_allowed: bool,
+}
+
+/// One of `access_rules`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessRule {
+    /// Whether those it fits may enter.
+    pub allow: bool,
+    /// Whom it fits; none is everybody.
+    pub network: Option<Network>,
+}
+
+impl AccessRule {
+    /// Whether it says something about the address.
+    pub fn fits(&self, address: IpAddr) -> bool {
+        self.network.is_none_or(|network| network.contains(address))
+    }
+}
+
+impl fmt::Display for AccessRule {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.allow { "allow " } else { "deny " })?;
+        match &self.network {
+            Some(network) => network.fmt(f),
+            None => f.write_str("all"),
+        }
+    }
+}
+
+/// `proxy_protocol = true`, and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// `proxy_protocol_timeout`: from accept to the end of the header.
+    pub timeout: Duration,
+    /// `proxy_protocol_trusted`: where connections may come from. Never empty.
+    pub trusted: Vec<Network>,
+}
+
+/// So many in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least one.
+    pub count: u32,
+    /// In which time; never zero.
+    pub per: Duration,
+}
+
+/// `tcp_options`, as far as the operating system has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Small packets are sent at once.
+    pub nodelay: bool,
+    /// Connections that the kernel holds before they are accepted.
+    pub backlog: u32,
+    /// Probes of an idle connection.
+    pub keepalive: Option<KeepAlive>,
+    /// The kernel's receive buffer, in bytes; none is its own choice.
+    pub recbuf: Option<u32>,
+    /// The kernel's send buffer, in bytes; none is its own choice.
+    pub sndbuf: Option<u32>,
+    /// Listen although connections of an earlier process are still being closed.
+    pub reuseaddr: bool,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self { nodelay: true, backlog: 1024, keepalive: None, recbuf: None, sndbuf: None, reuseaddr: true }
+    }
+}
+
+/// `keepalive` of `tcp_options`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is lost.
+    pub probes: u32,
 }

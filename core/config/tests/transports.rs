@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use postern_config::{Listener, ListenerKind, Origins};
+use postern_config::{KeepAlive, Listener, ListenerKind, Origins, Rate, TcpOptions};
 use support::{bad, good, lines};
 
 #[track_caller]
@@ -101,5 +101,107 @@ fn websocket_settings_that_cannot_be_are_refused() {
         ("mqtt_pth = \"/a\"", "did you mean `mqtt_path`?"),
     ] {
         refused(&ws(options), expect);
+    }
+}
+
+/// A listener with this beside its address.
+fn tcp(more: &str) -> String {
+    format!("listeners.tcp.a {{ bind = 1883\n{more} }}")
+}
+
+#[test]
+fn access_rules_are_read_in_their_order() {
+    let rules = |text: &str| {
+        let rules = listener(&tcp(&format!("access_rules = {text}"))).access_rules;
+        rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("[\"allow 192.168.0.0/24\", \"deny all\"]"), ["allow 192.168.0.0/24", "deny all"]);
+    assert_eq!(rules("\"deny 10.0.0.1, allow all\""), ["deny 10.0.0.1/32", "allow all"]);
+    assert_eq!(rules("[\"allow ::1\", \"deny  2001:db8::/32\"]"), ["allow ::1/128", "deny 2001:db8::/32"]);
+    assert!(listener(&tcp("")).access_rules.is_empty());
+    for (text, expect) in [
+        ("[\"allow all\", \"permit all\"]", "access_rules[1]: `permit all` is no access rule"),
+        ("[\"deny\"]", "is no access rule"),
+        ("[\"deny 10.0.0.0 8\"]", "is no access rule"),
+        ("[\"deny 10.0.0.0/33\"]", "access_rules[0]: `10.0.0.0/33` is no address and no network"),
+        ("[\"deny 10.0.0.1/8\"]", "the network is 10.0.0.0/8"),
+        ("[\"deny example.org\"]", "it is no IP address"),
+        ("\"\"", "is no access rule"),
+    ] {
+        refused(&tcp(&format!("access_rules = {text}")), expect);
+    }
+    let said = lines(&good(&tcp("access_rules = [\"allow 10.0.0.0/8\"]")).warnings);
+    assert!(said.contains("every address may connect; end the list with `deny all`"), "{said}");
+}
+
+#[test]
+fn the_proxy_protocol_needs_somebody_to_trust() {
+    let proxy = |more: &str| listener(&tcp(more)).proxy_protocol;
+    let on = proxy("proxy_protocol = true, proxy_protocol_trusted = [\"10.0.0.0/8\", \"::1\"]").unwrap();
+    assert_eq!((on.timeout, on.trusted.len()), (Duration::from_secs(3), 2));
+    let slow = "proxy_protocol = true, proxy_protocol_timeout = 5s, proxy_protocol_trusted = \"10.0.0.5\"";
+    assert_eq!(proxy(slow).unwrap().timeout, Duration::from_secs(5));
+    assert_eq!(proxy("proxy_protocol = false, proxy_protocol_timeout = 3s"), None);
+    for (more, expect) in [
+        ("proxy_protocol = true", "proxy_protocol: `proxy_protocol_trusted` is missing: who can reach the listener"),
+        ("proxy_protocol = true, proxy_protocol_trusted = []", "nobody is trusted"),
+        ("proxy_protocol = true, proxy_protocol_trusted = [\"lb.example\"]", "is no address and no network"),
+        ("proxy_protocol = true, proxy_protocol_timeout = 0s", "is not from 100ms to 60s"),
+    ] {
+        refused(&tcp(more), expect);
+    }
+}
+
+#[test]
+fn rates_are_numbers_in_a_time() {
+    let rate = |text: &str| listener(&tcp(&format!("max_conn_rate = {text}"))).max_conn_rate;
+    let of = |count, ms| Some(Rate { count, per: Duration::from_millis(ms) });
+    for (text, expect) in [
+        ("\"1000/s\"", of(1000, 1000)),
+        ("\"50/10s\"", of(50, 10_000)),
+        ("\"1/500ms\"", of(1, 500)),
+        ("\"60 / m\"", of(60, 60_000)),
+        ("infinity", None),
+    ] {
+        assert_eq!(rate(text), expect, "{text}");
+    }
+    for text in
+        ["1000", "\"0/s\"", "\"-1/s\"", "\"1/0s\"", "\"1/\"", "\"1/10\"", "\"1/y\"", "\"4294967296/s\"", "\"1/2d\""]
+    {
+        refused(&tcp(&format!("max_conn_rate = {text}")), "is no rate; write `1000/s`");
+    }
+    let both = listener(&tcp("max_conn_rate = \"10/s\", max_conn_burst = \"100/1m\""));
+    assert_eq!(both.max_conn_burst, of(100, 60_000));
+    let said = lines(&good(&tcp("max_conn_burst = \"100/m\"")).warnings);
+    assert!(said.contains("max_conn_burst: has no effect without `max_conn_rate`"), "{said}");
+}
+
+#[test]
+fn socket_options_are_those_of_the_operating_system() {
+    let options = |text: &str| listener(&tcp(&format!("tcp_options {{ {text} }}"))).tcp_options;
+    assert_eq!(listener(&tcp("")).tcp_options, TcpOptions::default());
+    let all = "nodelay = false, backlog = 64, keepalive = \"240, 30,5\", recbuf = 2KB, sndbuf = 4KB, reuseaddr = false";
+    let [idle, interval] = [240, 30].map(Duration::from_secs);
+    assert_eq!(
+        options(all),
+        TcpOptions {
+            nodelay: false,
+            backlog: 64,
+            keepalive: Some(KeepAlive { idle, interval, probes: 5 }),
+            recbuf: Some(2048),
+            sndbuf: Some(4096),
+            reuseaddr: false,
+        }
+    );
+    assert_eq!(options("keepalive = none").keepalive, None);
+    for (text, expect) in [
+        ("keepalive = \"240,30\"", "is no keep-alive; write `none`"),
+        ("keepalive = \"0,30,5\"", "is no keep-alive"),
+        ("keepalive = \"240,30,128\"", "is no keep-alive"),
+        ("backlog = 0", "is not a whole number from 1 to 65535"),
+        ("recbuf = 1", "is not from 1024"),
+        ("nodelai = true", "did you mean `nodelay`?"),
+    ] {
+        refused(&tcp(&format!("tcp_options {{ {text} }}")), expect);
     }
 }

@@ -6,6 +6,8 @@
 pub enum Stage {
     /// Before any byte was read.
     Accept,
+    /// Reading the header of a proxy in front.
+    Proxy,
     /// Reading the `ClientHello`.
     Hello,
     /// Deciding the namespace.
@@ -27,6 +29,7 @@ impl Stage {
     pub fn label(self) -> &'static str {
         match self {
             Self::Accept => "accept",
+            Self::Proxy => "proxy",
             Self::Hello => "hello",
             Self::Namespace => "namespace",
             Self::Certificate => "certificate",

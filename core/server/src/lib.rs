@@ -6,8 +6,10 @@
 
 mod admission;
 mod authn;
+mod door;
 mod drive;
 mod intake;
+mod meter;
 pub mod policy;
 mod realms;
 mod report;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{ClientAuth as ConfiguredClientAuth, WebSocket};
+use postern_config::{AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, Rate, TcpOptions, WebSocket};
 use postern_identity::{AccessRules, Gate, ListenerId, Namespace};
 use postern_mqtt::Limits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
@@ -19,6 +19,16 @@ pub struct ListenerPolicy {
     pub id: ListenerId,
     /// Where it listens.
     pub bind: SocketAddr,
+    /// Which addresses may enter; without one that fits, any may.
+    pub access_rules: Vec<AccessRule>,
+    /// Connections come through proxies that say from where.
+    pub proxy: Option<ProxyProtocol>,
+    /// Of the listening socket and of each connection.
+    pub tcp: TcpOptions,
+    /// Connections in a time; more wait to be accepted.
+    pub max_conn_rate: Option<Rate>,
+    /// What may be spent beyond that.
+    pub max_conn_burst: Option<Rate>,
     /// Connections at once; more are closed at accept.
     pub max_connections: usize,
     /// Sockets of one address (IPv4) or /64 network (IPv6) that have not finished CONNECT; more are closed at accept.

@@ -7,25 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use postern_identity::{ListenerId, Peer, Refusal, Stage, Transport, Why};
+use postern_identity::{ListenerId, Peer, Refusal, Transport};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::ConnId;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::admission::{Admission, ConnectionCount, ConnectionSlot, UnauthenticatedSlot};
+use crate::admission::Admission;
+use crate::door::{Door, Entry, listen, tune};
 use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
 use crate::drive::realm::Command;
 use crate::intake::{Accepted, Admitted, intake};
-use crate::policy::ListenerPolicy;
+use crate::meter::Meter;
 use crate::realms::Realms;
-use crate::report::{RefusalLog, Story};
+use crate::report::Story;
 use crate::stage::Staged;
-
-/// Connections that the kernel holds before they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// Pause after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,21 +74,13 @@ struct Shared {
     began: Instant,
 }
 
-/// One open listener's own things.
-struct Door {
-    policy: Arc<ListenerPolicy>,
-    count: Arc<ConnectionCount>,
-    refusals: RefusalLog,
-    port: u16,
-}
-
 impl Server {
     /// Opens every listener; if one cannot be opened, none is.
     pub fn start(staged: Staged) -> Result<Self, ServerError> {
         let mut opened = Vec::new();
         for policy in staged.listeners {
             let failed = |source| ServerError::Bind { listener: policy.id.clone(), address: policy.bind, source };
-            let listener = open(policy.bind).map_err(failed)?;
+            let listener = listen(policy.bind, &policy.tcp).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             opened.push((policy, listener, address));
         }
@@ -107,12 +97,7 @@ impl Server {
         let mut bound = Vec::new();
         for (policy, listener, address) in opened {
             bound.push(Bound { listener: policy.id.clone(), address });
-            let door = Arc::new(Door {
-                policy: Arc::new(policy),
-                count: Arc::default(),
-                refusals: RefusalLog::new(),
-                port: address.port(),
-            });
+            let door = Arc::new(Door::new(policy, address.port()));
             tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
         }
         Ok(Self { bound, shutdown, alive, shared })
@@ -138,14 +123,6 @@ impl Server {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A broker that is started anew must not wait for its old connections to time out.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 async fn accept_loop(
     listener: TcpListener,
     door: Arc<Door>,
@@ -153,15 +130,24 @@ async fn accept_loop(
     mut stop: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) {
+    let mut meter = Meter::new(door.policy.max_conn_rate, door.policy.max_conn_burst, Instant::now());
     loop {
+        let next = async {
+            let wait = meter.wait(Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            listener.accept().await
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
             _ = stop.changed() => return,
         };
         match accepted {
             Ok((socket, address)) => {
-                if let Some(slots) = let_in(&door, &shared, address) {
-                    let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), slots, stop.clone());
+                meter.take(Instant::now());
+                if let Some(entry) = door.open(&shared.admission, address) {
+                    let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), entry, stop.clone());
                     let alive = alive.clone();
                     tokio::spawn(async move {
                         task.await;
@@ -179,40 +165,23 @@ async fn accept_loop(
     }
 }
 
-type Slots = (ConnectionSlot, UnauthenticatedSlot);
-
-/// Decides before a byte is read; a refused socket is closed at once.
-fn let_in(door: &Door, shared: &Shared, address: SocketAddr) -> Option<Slots> {
-    let policy = &door.policy;
-    let refuse = |why: &str| {
-        if door.refusals.permit(Instant::now()) {
-            let (at, code) = (Stage::Accept.label(), Why::RateLimited.label());
-            tracing::info!(listener = %policy.id, peer = %address, at, why = code, detail = why, "refused");
-        }
-    };
-    let Some(connection) = door.count.enter(policy.max_connections) else {
-        refuse("the listener has max_connections already");
-        return None;
-    };
-    let Some(unauthenticated) = shared.admission.enter(address.ip(), policy.max_unauthenticated_per_address) else {
-        refuse("the address has max_unauthenticated_per_address sockets open that have not finished CONNECT");
-        return None;
-    };
-    Some((connection, unauthenticated))
-}
-
 /// One connection from accept to its end.
 async fn serve(
-    socket: TcpStream,
+    mut socket: TcpStream,
     address: SocketAddr,
     door: Arc<Door>,
     shared: Arc<Shared>,
-    (connection_slot, unauthenticated): Slots,
+    entry: Entry,
     mut stop: watch::Receiver<bool>,
 ) {
+    tune(&socket, &door.policy.tcp);
+    let located = tokio::select! {
+        biased;
+        _ = stop.wait_for(|stopping| *stopping) => return,
+        located = door.locate(&mut socket, address, entry, &shared.admission) => located,
+    };
+    let Some((address, connection_slot, unauthenticated)) = located else { return };
     let at = Instant::now();
-    // Without it a CONNACK can wait for the client's delayed acknowledgement.
-    let _ = socket.set_nodelay(true);
     let conn = ConnId(shared.next_connection.fetch_add(1, Ordering::Relaxed));
     let mut story = Story::new(Peer {
         connection: conn.0,

@@ -90,6 +90,11 @@ async fn stage_listener(
     Ok(ListenerPolicy {
         id: listener.id.clone(),
         bind: listener.bind.value,
+        access_rules: listener.access_rules.clone(),
+        proxy: listener.proxy_protocol.clone(),
+        tcp: listener.tcp_options,
+        max_conn_rate: listener.max_conn_rate,
+        max_conn_burst: listener.max_conn_burst,
         max_connections: listener.max_connections.unwrap_or(usize::MAX),
         max_unauthenticated_per_address: listener.max_unauthenticated_per_address,
         mountpoint: Mountpoint::new(&listener.mountpoint),

@@ -92,9 +92,7 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         reader.problem(section.at, &section.inner("authentication"), text, Some(hint));
     }
     let enable_authn = section.take("enable_authn").and_then(|item| enable_authn(reader, &item)).unwrap_or_default();
-    if let Some(options) = section.take("tcp_options").and_then(|item| reader.section(&item)) {
-        reader.finish(&options, emqx::TCP_OPTIONS);
-    }
+    let socket = super::socket::settings(reader, &mut section);
     let tls = tls(reader, kind, &mut section);
     let websocket = super::transport::websocket(reader, kind, &mut section, mqtt);
     reader.finish(&section, emqx::LISTENER);
@@ -105,6 +103,11 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         at: reader.origin(item.key_at),
         enable,
         bind: bind?,
+        access_rules: socket.access_rules,
+        proxy_protocol: socket.proxy_protocol,
+        tcp_options: socket.tcp_options,
+        max_conn_rate: socket.max_conn_rate,
+        max_conn_burst: socket.max_conn_burst,
         max_connections,
         mountpoint,
         namespaces: with_managed(namespaces, tls.as_ref()),

@@ -5,6 +5,7 @@ mod authorization;
 mod listener;
 mod open;
 mod plugin;
+mod socket;
 mod tls;
 mod transport;
 

@@ -14,6 +14,7 @@ mod choose;
 mod connect;
 mod handshake;
 mod hello;
+pub(crate) mod proxy;
 mod stream;
 mod upgrade;
 mod websocket;

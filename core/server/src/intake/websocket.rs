@@ -271,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: FrameLimits = FrameLimits { stranger_bytes: 1024, bytes: 4096, idle: Duration::from_secs(60) };
+    const LIMITS: FrameLimits = FrameLimits { stranger_bytes: 1024, bytes: 4096, idle: Duration::from_mins(1) };
 
     fn pair() -> (DuplexStream, WebSocketBytes<DuplexStream>) {
         let (client, server) = duplex(64 * 1024);
@@ -285,7 +285,7 @@ mod tests {
         match u8::try_from(payload.len()) {
             Ok(length) if length < 126 => bytes.push(0x80 | length),
             _ => {
-                bytes.push(0x80 | 126);
+                bytes.push(0x80 | 0x7E);
                 bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
             }
         }

@@ -1,0 +1,189 @@
+//! What a connection meets before its first byte of TLS or MQTT: the PROXY header, access rules, limits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use postern_config::TcpOptions;
+use postern_identity::{Refusal, Stage, Why};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::admission::{Admission, ConnectionCount, ConnectionSlot, UnauthenticatedSlot};
+use crate::intake::proxy;
+use crate::policy::ListenerPolicy;
+use crate::report::RefusalLog;
+
+/// One open listener's own things.
+pub(crate) struct Door {
+    pub(crate) policy: Arc<ListenerPolicy>,
+    pub(crate) port: u16,
+    pub(crate) refusals: RefusalLog,
+    count: Arc<ConnectionCount>,
+}
+
+/// What a connection holds that was let in so far.
+pub(crate) struct Entry {
+    pub(crate) connection: ConnectionSlot,
+    /// None behind a proxy, whose header says whose the slot is.
+    unauthenticated: Option<UnauthenticatedSlot>,
+}
+
+impl Door {
+    pub(crate) fn new(policy: ListenerPolicy, port: u16) -> Self {
+        Self { policy: Arc::new(policy), port, refusals: RefusalLog::new(), count: Arc::default() }
+    }
+
+    /// Decides before a byte is read; a refused socket is closed at once.
+    pub(crate) fn open(&self, admission: &Arc<Admission>, address: SocketAddr) -> Option<Entry> {
+        self.enter(admission, address).map_err(|refusal| self.report(address, &refusal)).ok()
+    }
+
+    fn enter(&self, admission: &Arc<Admission>, address: SocketAddr) -> Result<Entry, Refusal> {
+        match &self.policy.proxy {
+            Some(proxy) if !proxy.trusted.iter().any(|network| network.contains(address.ip())) => {
+                let detail = "the address is not among proxy_protocol_trusted";
+                return Err(Refusal::new(Stage::Accept, Why::NotAllowed, detail));
+            }
+            Some(_) => {}
+            None => self.check_rules(address)?,
+        }
+        let full = || Refusal::new(Stage::Accept, Why::RateLimited, "the listener has max_connections already");
+        let connection = self.count.enter(self.policy.max_connections).ok_or_else(full)?;
+        let unauthenticated = match &self.policy.proxy {
+            Some(_) => None,
+            None => Some(self.take_slot(admission, address)?),
+        };
+        Ok(Entry { connection, unauthenticated })
+    }
+
+    /// The first rule that fits decides; without one the address may enter, as in EMQX.
+    fn check_rules(&self, address: SocketAddr) -> Result<(), Refusal> {
+        let rule = self.policy.access_rules.iter().find(|rule| rule.fits(address.ip()));
+        match rule {
+            Some(rule) if !rule.allow => {
+                let detail = format!("access_rules say `{rule}`");
+                Err(Refusal::new(Stage::Accept, Why::NotAllowed, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_slot(&self, admission: &Arc<Admission>, address: SocketAddr) -> Result<UnauthenticatedSlot, Refusal> {
+        let limit = self.policy.max_unauthenticated_per_address;
+        admission.enter(address.ip(), limit).ok_or_else(|| {
+            let detail = "the address has max_unauthenticated_per_address sockets open that have not finished CONNECT";
+            Refusal::new(Stage::Accept, Why::RateLimited, detail)
+        })
+    }
+
+    /// Whose connection it is: the socket's, or the one that the proxy's header names. Then the rules and
+    /// limits hold for that address.
+    pub(crate) async fn locate(
+        &self,
+        socket: &mut TcpStream,
+        address: SocketAddr,
+        entry: Entry,
+        admission: &Arc<Admission>,
+    ) -> Option<(SocketAddr, ConnectionSlot, UnauthenticatedSlot)> {
+        let Entry { connection, unauthenticated } = entry;
+        let (Some(settings), None) = (&self.policy.proxy, &unauthenticated) else {
+            return unauthenticated.map(|slot| (address, connection, slot));
+        };
+        let timeout = settings.timeout;
+        let refuse = |why, detail| Refusal::new(Stage::Proxy, why, detail);
+        let located = match tokio::time::timeout(timeout, proxy::read_header(socket)).await {
+            Err(_) => Err(refuse(Why::TimedOut, format!("no PROXY header within {timeout:?}"))),
+            Ok(Err(detail)) => Err(refuse(Why::Protocol, detail)),
+            Ok(Ok(named)) => Ok(named.unwrap_or(address)),
+        };
+        match located {
+            Err(refusal) => {
+                self.report(address, &refusal);
+                None
+            }
+            Ok(peer) => {
+                let slot = self.check_rules(peer).and_then(|()| self.take_slot(admission, peer));
+                let slot = slot.map_err(|refusal| self.report(peer, &refusal)).ok()?;
+                Some((peer, connection, slot))
+            }
+        }
+    }
+
+    /// One line, as far as there is room for it.
+    fn report(&self, peer: SocketAddr, refusal: &Refusal) {
+        if self.refusals.permit(Instant::now()) {
+            let (at, why) = (refusal.at.label(), refusal.why.label());
+            tracing::info!(listener = %self.policy.id, %peer, at, why, detail = refusal.detail.as_str(), "refused");
+        }
+    }
+}
+
+/// Opens a listener. Buffers are set before it listens, so that its connections have them from their beginning.
+pub(crate) fn listen(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A broker that is started anew must not wait for its old connections to time out.
+    socket.set_reuseaddr(options.reuseaddr)?;
+    if let Some(bytes) = options.recbuf {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.sndbuf {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.bind(address)?;
+    socket.listen(options.backlog)
+}
+
+/// Sets what each connection has of its own. A socket whose peer is gone already fails here, and again where it is read.
+pub(crate) fn tune(socket: &TcpStream, options: &TcpOptions) {
+    // Without it a CONNACK can wait for the client's delayed acknowledgement.
+    let _ = socket.set_nodelay(options.nodelay);
+    if let Some(keepalive) = options.keepalive {
+        let times = TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.probes);
+        let _ = SockRef::from(socket).set_tcp_keepalive(&times);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use postern_config::KeepAlive;
+
+    use super::*;
+
+    /// A connection to a listener with these options, on the listener's side.
+    async fn accepted(options: &TcpOptions) -> TcpStream {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        tune(&socket, options);
+        socket
+    }
+
+    #[tokio::test]
+    async fn socket_options_reach_the_sockets() {
+        let plain = accepted(&TcpOptions::default()).await;
+        assert!(plain.nodelay().unwrap());
+        assert!(!SockRef::from(&plain).keepalive().unwrap());
+
+        let [idle, interval] = [60, 10].map(Duration::from_secs);
+        let keepalive = Some(KeepAlive { idle, interval, probes: 3 });
+        let buffers = (Some(64 * 1024), Some(32 * 1024));
+        let options =
+            TcpOptions { nodelay: false, keepalive, recbuf: buffers.0, sndbuf: buffers.1, ..TcpOptions::default() };
+        let tuned = accepted(&options).await;
+        assert!(!tuned.nodelay().unwrap());
+        let tuned = SockRef::from(&tuned);
+        assert!(tuned.keepalive().unwrap());
+        assert_eq!((tuned.tcp_keepalive_time().unwrap(), tuned.tcp_keepalive_interval().unwrap()), (idle, interval));
+        assert_eq!(tuned.tcp_keepalive_retries().unwrap(), 3);
+        // Linux doubles what is asked for, for its own book-keeping.
+        assert_eq!(tuned.recv_buffer_size().unwrap(), 2 * 64 * 1024);
+        assert_eq!(tuned.send_buffer_size().unwrap(), 2 * 32 * 1024);
+    }
+}
