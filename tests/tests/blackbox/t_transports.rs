@@ -38,8 +38,10 @@ fn web(broker: &Broker, listener: &str) -> RawClient<Frames<TcpStream>> {
     RawClient::over(Frames::upgrade(dial(broker.address(listener)), "127.0.0.1"))
 }
 
+/// v5: MQTT-6.0.0-2
+/// v3.1.1: MQTT-6.0.0-2
 #[test]
-fn mqtt_6_0_0_2_frames_need_not_be_packets() {
+fn frames_need_not_be_packets() {
     let broker = WEB.get();
     for version in [V3_1_1, V5] {
         let topic = unique("ws");
@@ -107,6 +109,8 @@ fn a_goodbye_in_mqtt_is_followed_by_one_of_websocket() {
     assert_eq!(client.stream.closed, Some(1000));
 }
 
+/// v5: MQTT-6.0.0-1
+/// v3.1.1: MQTT-6.0.0-1
 #[test]
 fn a_19_broken_frames_close_the_connection_and_wills_go_out() {
     let broker = WEB.get();

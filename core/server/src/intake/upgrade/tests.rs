@@ -39,6 +39,8 @@ fn subprotocol(response: &Response) -> Option<&str> {
 
 const OFFER: &str = "Sec-WebSocket-Protocol: mqtt\r\n";
 
+/// v5: MQTT-6.0.0-4
+/// v3.1.1: MQTT-6.0.0-4
 #[test]
 fn the_answer_is_that_of_the_standard() {
     let response = judged(&asking("/mqtt", OFFER), &settings(), None).unwrap();
