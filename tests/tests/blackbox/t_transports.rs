@@ -220,9 +220,9 @@ fn row_80_client_certificates_rule_on_wss_as_on_ssl() {
 
     // Without a certificate the handshake ends, before a byte of HTTP.
     let mut nobody = tls::naming(name::ACME).dial(address).unwrap();
-    let error = ask(&mut nobody.stream, &request("/mqtt", name::ACME, Some("mqtt"))).unwrap_err();
-    let alert = tls::refusal(&error).alert();
-    assert_eq!(alert, AlertDescription::CertificateRequired);
+    // Nothing is written: it could meet a closed socket, whose reset would overtake the alert.
+    let error = nobody.stream.read(&mut [0]).unwrap_err();
+    assert_eq!(tls::refusal(&error).alert(), AlertDescription::CertificateRequired);
     // Another tenant's certificate is a stranger's.
     let mut stranger = tls::naming(name::ACME).showing(&globex.device(&device)).dial(address).unwrap();
     assert!(ask(&mut stranger.stream, &request("/mqtt", name::ACME, Some("mqtt"))).is_err());
