@@ -380,6 +380,13 @@ impl Disconnect {
     pub fn new(reason: ReasonCode) -> Self {
         Self { reason, ..Self::default() }
     }
+
+    /// The same, with a Reason String where it is for an error and has none. paho-mqtt looks at the code of a
+    /// DISCONNECT only where something follows it.
+    #[must_use]
+    pub fn in_words(self) -> Self {
+        Self { reason_string: self.reason_string.or_else(|| self.reason.in_words()), ..self }
+    }
 }
 
 /// 3.15 AUTH

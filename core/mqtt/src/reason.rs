@@ -107,6 +107,11 @@ reasons! {
 }
 
 impl ReasonCode {
+    /// The Reason String that goes with an error: its name, for the person who reads it.
+    pub fn in_words(self) -> Option<std::sync::Arc<str>> {
+        self.is_error().then(|| self.label().into())
+    }
+
     /// 0x80 and above.
     pub fn is_error(self) -> bool {
         self.0 >= 0x80

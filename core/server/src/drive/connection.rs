@@ -170,8 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 },
                 Err(error) => {
-                    if let Some(farewell) = error.farewell() {
-                        self.say(&farewell, output);
+                    match error.farewell() {
+                        Some(Packet::Disconnect(farewell)) => self.say_last(farewell, output),
+                        Some(farewell) => self.say(&farewell, output),
+                        None => {}
                     }
                     let ended = Ended::Broken(error.to_string());
                     break Some(End { ended, departure: Departure::Lost });
@@ -212,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(close) = taken.close else { return Ok(()) };
         let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
         if let Some(farewell) = close.farewell {
-            self.say(&Packet::Disconnect(farewell), output);
+            self.say_last(farewell, output);
         }
         Err(End { ended: Ended::Closed(reason), departure: Departure::Lost })
     }
@@ -259,8 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _: Sent = self.link.send(packet, output);
     }
 
+    fn say_last(&mut self, farewell: Disconnect, output: &mut BytesMut) {
+        self.say(&Packet::Disconnect(farewell.in_words()), output);
+    }
+
     fn broken(&mut self, output: &mut BytesMut, reason: ReasonCode, text: &str) -> End {
-        self.say(&Packet::Disconnect(Disconnect::new(reason)), output);
+        self.say_last(Disconnect::new(reason), output);
         End { ended: Ended::Broken(text.to_owned()), departure: Departure::Lost }
     }
 }

@@ -59,7 +59,14 @@ impl Carried {
                 let admitted = admit(connect, identity, common_name.as_deref(), policy, story).await;
                 admitted.map_err(|refusal| {
                     let reason = ReasonCode(refusal.why.connack());
-                    (refusal, Some(Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() }))))
+                    (
+                        refusal,
+                        Some(Packet::ConnAck(Box::new(ConnAck {
+                            reason,
+                            reason_string: reason.in_words(),
+                            ..ConnAck::default()
+                        }))),
+                    )
                 })
             }
         };
