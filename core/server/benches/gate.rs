@@ -8,6 +8,8 @@
 //! ```text
 //! cargo xtask build-plugins && cargo bench -p postern-server --bench gate
 //! ```
+//!
+//! An argument picks the variants whose name contains it, beside the native one: `-- "no cache"`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -49,6 +51,7 @@ fn main() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let material = Material::make(dir.path())?;
     let server = runtime(1)?;
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let mut variants = Vec::new();
     let mut alone = Vec::new();
     for (name, settings, native) in [
@@ -57,6 +60,9 @@ fn main() -> Result<(), Failure> {
         ("warm, cached", "", false),
         ("per-call", "cache = false, isolation = per-call", false),
     ] {
+        if !native && !name.contains(&wanted) {
+            continue;
+        }
         let staged = server.block_on(staged(&material, settings, native))?;
         if let Some(tls) = staged.listeners.first().and_then(|listener| listener.tls.as_ref()) {
             alone.push((name, server.block_on(ask(Arc::clone(&tls.gate), Arc::clone(&material.leaf)))?));
