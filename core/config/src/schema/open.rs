@@ -27,7 +27,11 @@ fn open(listener: &Listener, unasked: &str) -> Option<(String, &'static str)> {
     let Some(tls) = &listener.tls else {
         return Some((
             format!("anyone who can reach it is let in, in clear text: {unasked}, and TCP has no certificates"),
-            "use an `ssl` or `wss` listener, or bind it to 127.0.0.1",
+            if listener.bind.value.ip().is_loopback() {
+                "only programs on this machine can reach it; if they are not all yours, set `authentication`"
+            } else {
+                "use an `ssl` or `wss` listener, set `authentication`, or bind it to 127.0.0.1"
+            },
         ));
     };
     let mapped = listener.plugins.as_ref().map_or(

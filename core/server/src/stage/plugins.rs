@@ -17,10 +17,12 @@ pub(super) struct Plugins {
 }
 
 impl Plugins {
-    /// A certificate that was verified lets its holder in, but says nothing about who it is unless a plugin maps it.
+    /// A certificate that was verified lets its holder in, but says nothing about who it is unless a plugin maps
+    /// it. The configuration cannot see what a listed plugin decides, and warns itself where none is listed.
     pub(super) fn unmapped(&self, listener: &Listener, auth: ClientAuth) -> Option<Problem> {
         let mapped = self.loaded.iter().any(|plugin| plugin.hooks().contains(&Hook::Identity));
-        (auth != ClientAuth::Off && !mapped).then(|| Problem {
+        let listed = listener.plugins.as_ref().is_some_and(|plugins| !plugins.is_empty());
+        (auth != ClientAuth::Off && listed && !mapped).then(|| Problem {
             path: format!("listeners.{}.{}", listener.kind.word(), listener.name),
             at: listener.at.clone(),
             text: "client certificates are verified, but no plugin maps them to an identity: any holder of one may \
