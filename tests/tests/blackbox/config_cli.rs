@@ -1,6 +1,6 @@
 //! `postern check`, and what `postern serve` refuses to start with.
 
-use postern_tests::broker::{Checked, Setup, plugin};
+use postern_tests::broker::{Checked, Setup, binary, plugin, root};
 use postern_tests::programs;
 use postern_tests::tls;
 
@@ -30,6 +30,21 @@ fn a_good_configuration_is_accepted_and_opens_no_port() {
         taken.control()
     ));
     accepted(&setup);
+}
+
+/// The quickstart's own example is held by the quickstart.
+#[test]
+fn the_examples_that_need_no_certificates_are_accepted() {
+    for example in ["examples/passwords.conf", "examples/websocket.conf"] {
+        let data = tempfile::tempdir().unwrap();
+        let ran = std::process::Command::new(binary())
+            .args(["check", "--config", example])
+            .env("POSTERN_NODE__DATA_DIR", data.path())
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{example}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
 }
 
 #[test]
