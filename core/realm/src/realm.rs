@@ -16,7 +16,7 @@ use crate::rights::may_will;
 use crate::routing::is_reserved;
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
 use crate::topics::Topics;
-use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
+use crate::turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Rights, Stats};
 use crate::will::{Left, Will};
 
 /// One tenant's world. See the crate.
@@ -105,6 +105,11 @@ impl Realm {
             unreleased: sum(|session| session.unreleased.len()),
             dropped: self.books.dropped,
         }
+    }
+
+    /// What was dropped since the realm began. Unlike [`Realm::stats`], it costs nothing to ask.
+    pub fn dropped(&self) -> Dropped {
+        self.books.dropped
     }
 
     fn packet(&mut self, id: SessionId, packet: Packet, effects: &mut Vec<Effect>) {

@@ -9,6 +9,7 @@ use postern_realm::{Realm, RealmLimits};
 use tokio::sync::mpsc;
 
 use crate::drive::realm::{Command, MAILBOX_COMMANDS, drive};
+use crate::report::LossLog;
 
 /// The way to a realm.
 pub(crate) type Mailbox = mpsc::Sender<Command>;
@@ -30,18 +31,18 @@ impl Realms {
         if let Some(mailbox) = self.mailboxes.get(namespace).filter(|mailbox| !mailbox.is_closed()) {
             return mailbox.clone();
         }
-        let mut entry = self.mailboxes.entry(namespace.clone()).or_insert_with(|| self.begin());
+        let mut entry = self.mailboxes.entry(namespace.clone()).or_insert_with(|| self.begin(namespace));
         if entry.is_closed() {
             tracing::error!(%namespace, "the realm ended by a fault of the broker; its sessions are lost, it begins anew");
-            *entry = self.begin();
+            *entry = self.begin(namespace);
         }
         entry.clone()
     }
 
-    fn begin(&self) -> Mailbox {
+    fn begin(&self, namespace: &Namespace) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
         let realm = Realm::new(self.limits, seed());
-        tokio::spawn(drive(realm, commands, self.began));
+        tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone())));
         mailbox
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use postern_identity::{BundleRef, DnsName, Namespace, Peer, PluginName, Refusal};
+use postern_realm::Dropped;
 
 /// What has been decided about a connection so far, and by whom.
 pub(crate) struct Story {
@@ -103,9 +104,58 @@ impl RefusalLog {
     }
 }
 
+/// Tells of messages that a realm lost for want of room: at once, and then at most every ten seconds.
+pub(crate) struct LossLog {
+    namespace: Namespace,
+    told: Dropped,
+    quiet_until: Option<Instant>,
+}
+
+impl LossLog {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(namespace: Namespace) -> Self {
+        Self { namespace, told: Dropped::default(), quiet_until: None }
+    }
+
+    /// Returns whether there was something to tell and it was told.
+    pub(crate) fn tell(&mut self, dropped: Dropped, now: Instant) -> bool {
+        let queue_full = dropped.queue_full - self.told.queue_full;
+        let retained_full = dropped.retained_full - self.told.retained_full;
+        let replay_cut = dropped.replay_cut - self.told.replay_cut;
+        let nothing = queue_full == 0 && retained_full == 0 && replay_cut == 0;
+        if nothing || self.quiet_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.told = dropped;
+        self.quiet_until = Some(now + Self::PAUSE);
+        tracing::warn!(
+            namespace = %self.namespace,
+            queue_full,
+            retained_full,
+            replay_cut,
+            "messages were dropped: subscribers are slower than publishers (mqtt.max_mqueue_len), or a limit of \
+             retained messages was reached"
+        );
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_are_told_at_once_and_then_with_pauses_and_none_is_left_out() {
+        let mut log = LossLog::new(Namespace::Global);
+        let now = Instant::now();
+        let lost = |queue_full| Dropped { queue_full, ..Dropped::default() };
+        assert!(!log.tell(lost(0), now));
+        assert!(log.tell(lost(3), now));
+        assert!(!log.tell(lost(9), now + Duration::from_secs(9)));
+        assert!(log.tell(lost(9), now + Duration::from_secs(10)));
+        assert!(!log.tell(lost(9), now + Duration::from_secs(60)), "told once");
+    }
 
     #[test]
     fn a_flood_of_refusals_is_cut_to_the_rate_and_goes_on_a_second_later() {

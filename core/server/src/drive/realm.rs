@@ -10,6 +10,7 @@ use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use crate::report::LossLog;
 
 /// Commands that wait for a realm. A connection that finds it full waits, and so stops reading its socket.
 pub(crate) const MAILBOX_COMMANDS: usize = 1024;
@@ -35,7 +36,7 @@ pub(crate) enum Command {
 }
 
 /// Runs until every handle of the mailbox is gone.
-pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>, began: Instant) {
+pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>, began: Instant, mut losses: LossLog) {
     let mut outboxes: HashMap<ConnId, Arc<Outbox>> = HashMap::new();
     let mut commands = Vec::with_capacity(TURN_COMMANDS);
     let mut inputs = Vec::new();
@@ -52,6 +53,7 @@ pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>
         }
         realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
         deliver(&mut effects, &outboxes);
+        losses.tell(realm.dropped(), Instant::now());
         for conn in gone.drain(..) {
             outboxes.remove(&conn);
         }
