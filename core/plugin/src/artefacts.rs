@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac, rand};
+use postern_identity::certificate::hex;
 use tracing::{debug, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::failure::{HostError, LoadError};
 use crate::native::{self, TrustedArtefact};
-use crate::words::hex;
 
 const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;

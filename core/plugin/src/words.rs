@@ -78,8 +78,8 @@ fn certificate(facts: &CertFacts) -> certificates::Certificate {
         not_before: facts.not_before,
         not_after: facts.not_after,
         extended_key_usages: facts.extended_key_usages.clone(),
-        fingerprint_sha256: hex(&facts.fingerprint),
-        spki_sha256: hex(&facts.spki_sha256),
+        fingerprint_sha256: facts.fingerprint_hex(),
+        spki_sha256: facts.spki_sha256_hex(),
         der: facts.der.clone(),
     }
 }
@@ -99,13 +99,6 @@ fn san(name: &SubjectAltName) -> certificates::San {
         SubjectAltName::Uri(uri) => certificates::San::Uri(uri.clone()),
         SubjectAltName::Ip(address) => certificates::San::Ip(address.to_string()),
     }
-}
-
-/// Lower-case digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 pub(crate) fn client_auth(wish: types::ClientAuth) -> ClientAuthWish {

@@ -154,8 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes all whole packets out of the input and hands them to the realm in one command.
     async fn take_packets(&mut self, output: &mut BytesMut) -> Result<(), End> {
         let mut packets = Vec::new();
+        let now = elapsed_ms(self.began);
         let end = loop {
-            match self.link.receive(elapsed_ms(self.began), &mut self.input) {
+            match self.link.receive(now, &mut self.input) {
                 Ok(None) => break None,
                 Ok(Some(Packet::PingReq)) => {
                     self.say(&Packet::PingResp, output);
@@ -207,9 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if !self.mounted.is_empty() {
                 self.mounted.leave(&mut packet);
             }
-            if self.link.send(&packet, output) == Sent::TooLarge {
-                self.discard(packet);
-            }
+            // The realm gives nothing that is over the client's Maximum Packet Size (MQTT-3.1.2-25): it would hold a
+            // place in the window.
+            self.say(&packet, output);
         }
         let Some(close) = taken.close else { return Ok(()) };
         let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
@@ -217,23 +218,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.say_last(farewell, output);
         }
         Err(End { ended: Ended::Closed(reason), departure: Departure::Lost })
-    }
-
-    /// A message over the client's Maximum Packet Size is dropped as if it had been delivered (MQTT-3.1.2-25),
-    /// so that it does not hold a place in the window for ever.
-    fn discard(&self, packet: Packet) {
-        use postern_mqtt::packet::{Ack, QoS};
-        let Packet::Publish(publish) = packet else { return };
-        let Some(packet_id) = publish.packet_id else { return };
-        let ack = match publish.qos {
-            QoS::AtMostOnce => return,
-            QoS::AtLeastOnce => Packet::PubAck(Ack::new(packet_id, ReasonCode::SUCCESS)),
-            QoS::ExactlyOnce => Packet::PubRec(Ack::new(packet_id, ReasonCode::PACKET_TOO_LARGE)),
-        };
-        let command = Command::Packets { conn: self.conn, packets: vec![ack] };
-        // A full mailbox leaves the place taken until the session's next resume; waiting here could
-        // wait for this connection itself.
-        let _ = self.realm.try_send(command);
     }
 
     fn check_keep_alive(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
