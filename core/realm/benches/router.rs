@@ -93,7 +93,7 @@ fn realm() -> Realm {
         receive_maximum: NonZeroU16::MAX,
         ..RealmLimits::default()
     };
-    let mut realm = Realm::new(limits, [1, 2]);
+    let mut realm = Realm::new(limits);
     enter(&mut realm, PUBLISHER);
     realm
 }
@@ -142,7 +142,7 @@ fn enter(realm: &mut Realm, conn: ConnId) {
         authentication_method: None,
         authentication_data: None,
     });
-    let effects = turn(realm, Input::Connect { conn, connect, owner: None, rights: None, server_keep_alive: None });
+    let effects = turn(realm, Input::Connect { conn, connect, owner: None, rights: None, greeting: Box::default() });
     assert_eq!(effects.len(), 1, "a CONNACK");
 }
 

@@ -1,8 +1,8 @@
 //! One tenant's world: sessions, subscriptions, retained messages, wills and shared groups.
 //!
 //! A [`Realm`] works in turns: it is given the time and what happened, and answers with what is to be
-//! done. It does no I/O, reads no clock and draws no random number but from the seed given at its birth:
-//! the same inputs give the same outputs. Two tenants are two realms, and no value is reachable from both.
+//! done. It does no I/O, reads no clock and draws no random number: the same inputs give the
+//! same outputs. Two tenants are two realms, and no value is reachable from both.
 
 mod deadlines;
 mod inflight;

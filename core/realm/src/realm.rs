@@ -1,7 +1,6 @@
 //! The realm: what happened is handed to who deals with it, and connections come and go.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use postern_mqtt::Packet;
@@ -33,13 +32,11 @@ pub struct Realm {
     deadlines: Deadlines,
     pub(crate) books: Books,
     sessions_born: u64,
-    seed: [u64; 2],
-    ids_assigned: u64,
 }
 
 impl Realm {
-    /// An empty realm. `seed` makes the client ids that it assigns hard to guess; it should be random.
-    pub fn new(limits: RealmLimits, seed: [u64; 2]) -> Self {
+    /// An empty realm.
+    pub fn new(limits: RealmLimits) -> Self {
         Self {
             limits,
             now_ms: 0,
@@ -51,8 +48,6 @@ impl Realm {
             deadlines: Deadlines::default(),
             books: Books::default(),
             sessions_born: 0,
-            seed,
-            ids_assigned: 0,
         }
     }
 
@@ -63,8 +58,8 @@ impl Realm {
         self.fire_deadlines(effects);
         for input in inputs.drain(..) {
             match input {
-                Input::Connect { conn, connect, owner, rights, server_keep_alive } => {
-                    self.connect(conn, *connect, (owner, rights), server_keep_alive, effects);
+                Input::Connect { conn, connect, owner, rights, greeting } => {
+                    self.connect(conn, *connect, (owner, rights), *greeting, effects);
                 }
                 Input::Rights { conn, rights } => {
                     if let Some(&session) = self.conns.get(&conn) {
@@ -163,9 +158,9 @@ impl Realm {
     fn connect(
         &mut self,
         conn: ConnId,
-        mut connect: Connect,
+        connect: Connect,
         (owner, rights): (Owner, Rights),
-        server_keep_alive: Option<u16>,
+        greeting: ConnAck,
         effects: &mut Vec<Effect>,
     ) {
         if let Some(&session) = self.conns.get(&conn) {
@@ -178,10 +173,6 @@ impl Realm {
             effects.push(Effect::Close { conn, farewell: None });
             return;
         }
-        let assigned_client_id = connect.client_id.is_empty().then(|| self.assign_client_id());
-        if let Some(assigned) = &assigned_client_id {
-            connect.client_id = Arc::clone(assigned);
-        }
         self.clear_the_way(&connect, effects);
 
         let former = self.clients.get(&connect.client_id).copied();
@@ -192,10 +183,8 @@ impl Realm {
             session_expiry: connect.session_expiry.filter(|&wanted| wanted != expiry_s).map(|_| expiry_s),
             receive_maximum: Some(self.limits.receive_maximum),
             maximum_packet_size: Some(self.limits.packet_bytes),
-            assigned_client_id,
             topic_alias_maximum: Some(self.limits.topic_alias_maximum),
-            server_keep_alive,
-            ..ConnAck::default()
+            ..greeting
         };
         effects.push(Effect::Send { conn, packet: Packet::ConnAck(Box::new(conn_ack)) });
         self.change_rights(id, rights);
@@ -204,8 +193,8 @@ impl Realm {
 
     /// Whether this CONNECT may have a session.
     fn admit(&self, connect: &Connect, owner: &Owner, rights: &Rights) -> Result<(), ReasonCode> {
-        // MQTT-3.1.3-8 of 3.1.1; 5.0 assigns an id to any client that has none.
-        if connect.client_id.is_empty() && !connect.clean_start && !connect.version.has_properties() {
+        // The gate has assigned one already to whom it may be assigned to.
+        if connect.client_id.is_empty() {
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
         if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic) || !may_will(rights, will)) {
@@ -363,23 +352,6 @@ impl Realm {
                         self.publish_will(client_id, &rights, will.into_testament(), effects);
                     }
                 }
-            }
-        }
-    }
-
-    /// A client id that no session has: 128 bits of the keyed hash of a counter, in hexadecimal.
-    fn assign_client_id(&mut self) -> Arc<str> {
-        loop {
-            let half = |first: u64, second: u64| {
-                let mut hasher = DefaultHasher::new();
-                (first, self.ids_assigned, second).hash(&mut hasher);
-                hasher.finish()
-            };
-            let [a, b] = self.seed;
-            let id: Arc<str> = format!("{:016x}{:016x}", half(a, b), half(b, !a)).into();
-            self.ids_assigned += 1;
-            if !self.clients.contains_key(&id) {
-                return id;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_identity::Acl;
 use postern_mqtt::Packet;
-use postern_mqtt::packet::{Connect, Disconnect};
+use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
 
 /// One network connection. Given by the driver, which never uses a number twice in the life of a realm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +20,8 @@ pub type Rights = Option<Arc<Acl>>;
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A CONNECT that the gate has let in. It is answered with a CONNACK in any case.
+    /// A CONNECT that the gate has let in, and given a client identifier where it had none. It is answered with a
+    /// CONNACK in any case.
     Connect {
         /// From where.
         conn: ConnId,
@@ -30,8 +31,9 @@ pub enum Input {
         owner: Owner,
         /// What it may do from now on, and when it is away.
         rights: Rights,
-        /// To be told to the client (3.2.2.3.14); the realm itself keeps no keep-alive.
-        server_keep_alive: Option<u16>,
+        /// What the gate has to say in the CONNACK of a client that is let in: Server Keep Alive, Assigned Client
+        /// Identifier and the like. The realm adds its own limits.
+        greeting: Box<ConnAck>,
     },
     /// Any later packet but PINGREQ.
     Packet {

@@ -41,16 +41,8 @@ impl Realms {
 
     fn begin(&self, namespace: &Namespace) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
-        let realm = Realm::new(self.limits, seed());
+        let realm = Realm::new(self.limits);
         tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone())));
         mailbox
     }
-}
-
-/// Randomness for assigned client identifiers, which must not be guessed.
-fn seed() -> [u64; 2] {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
-    let (a, b) = bytes.split_at(8);
-    [a, b].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen is eight")))
 }

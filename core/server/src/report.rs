@@ -30,7 +30,7 @@ impl Story {
         }
     }
 
-    /// The client is in. An empty client identifier, which the realm replaces by one of its own, is left out.
+    /// The client is in.
     pub(crate) fn admitted(&self, username: Option<&str>, client_id: &str, version: &str) {
         tracing::info!(
             connection = self.peer.connection,
@@ -43,7 +43,7 @@ impl Story {
             bundle_by = self.bundle_by.as_ref().map(tracing::field::display),
             identity_by = self.identity_by.as_ref().map(tracing::field::display),
             username = username.map(|text| text.escape_debug().to_string()),
-            client_id = (!client_id.is_empty()).then(|| client_id.escape_debug().to_string()),
+            client_id = client_id.escape_debug().to_string(),
             version,
             "admitted"
         );

@@ -214,13 +214,12 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 
 /// Binds an admitted connection to its realm and drives it.
 async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
-    let Admitted { mut stream, link, input, connect, owner, rights, mounted } = admitted;
+    let Admitted { mut stream, link, input, connect, greeting, owner, rights, mounted } = admitted;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let realm = shared.realms.of(&story.namespace);
     let client_id = Arc::clone(&connect.client_id);
-    let server_keep_alive = link.server_keep_alive();
-    let attach = Command::Attach { conn, connect, owner, rights, server_keep_alive, outbox: Arc::clone(&outbox) };
+    let attach = Command::Attach { conn, connect, owner, rights, greeting, outbox: Arc::clone(&outbox) };
     if realm.send(attach).await.is_err() {
         tracing::error!(connection = conn.0, namespace = %story.namespace, "the realm is gone");
         return;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use postern_tests::alive::{assert_alive, unique};
+use postern_tests::broker::Setup;
 use postern_tests::raw;
 use postern_tests::wire::{self, Connect, V3_1, V3_1_1, V5, Will, kind};
 
@@ -29,26 +30,63 @@ fn b_01_mqtt_3_1_clients_enter_and_must_name_themselves() {
     assert_alive(&broker);
 }
 
+/// v5: MQTT-3.1.3-6, MQTT-3.1.3-7, MQTT-3.2.2-16
 #[test]
 fn b_02_an_empty_client_id_is_given_a_unique_one() {
+    // At once, as many as a process may have open by default; then again.
     const CLIENTS: usize = 500;
+    const WAVES: usize = 5;
     let broker = PLAIN.get();
     let address = broker.control();
-    let mut clients = (0..CLIENTS).map(|_| raw::dial(address)).collect::<Vec<_>>();
-    for client in &mut clients {
-        client.send(&Connect::new(V5, "").bytes());
+    let mut given = HashSet::new();
+    for _ in 0..WAVES {
+        let mut clients = (0..CLIENTS).map(|_| raw::dial(address)).collect::<Vec<_>>();
+        for client in &mut clients {
+            client.send(&Connect::new(V5, "").bytes());
+        }
+        given.extend(clients.iter_mut().map(|client| {
+            let connack = client.expect(kind::CONNACK);
+            assert_eq!(connack.connack_code(), Some(0));
+            connack.connack_property(0x12).expect("no Assigned Client Identifier")
+        }));
     }
-    let given = clients.iter_mut().map(|client| {
-        let connack = client.expect(kind::CONNACK);
-        assert_eq!(connack.connack_code(), Some(0));
-        connack.connack_property(0x12).expect("no Assigned Client Identifier")
-    });
-    let given = given.collect::<HashSet<_>>();
-    assert_eq!(given.len(), CLIENTS);
+    assert_eq!(given.len(), CLIENTS * WAVES);
     // Who named itself is given no other name.
     let connack = raw::dial(address).enter(&Connect::new(V5, unique("b02")));
     assert_eq!(connack.connack_property(0x12), None);
     assert_alive(&broker);
+}
+
+/// v3.1.1: MQTT-3.1.3-6
+#[test]
+fn b_02_an_assigned_client_id_is_logged_and_has_its_own_topics_and_rights() {
+    let broker = Setup::new("listeners.tcp.mounted { bind = \"127.0.0.1:0\", mountpoint = \"of/${clientid}/\" }")
+        .and("authorization.rules = [{ permission = allow, topics = [\"own/${clientid}\", \"of/#\"] }]")
+        .start();
+    let mut ids = HashSet::new();
+    for version in [V3_1_1, V3_1_1, V5] {
+        let mut watch = raw::enter(broker.control(), &Connect::new(V5, "watch"));
+        watch.subscribe("of/#", 0);
+        let mark = broker.journal.mark();
+        let mut client = raw::dial(broker.address("tcp:mounted"));
+        let connack = client.enter(&Connect::new(version, ""));
+        let line = broker.journal.expect(mark, "the nameless client's line", |line| {
+            line.says("admitted") && line.text("listener") == "tcp:mounted"
+        });
+        let id = line.text("client_id");
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        if version == V5 {
+            assert_eq!(connack.connack_property(0x12), Some(id.clone().into_bytes()));
+        }
+        let own = format!("own/{id}");
+        client.send(&wire::publish(version, &own, 0, 0, "mine")).ping();
+        assert_eq!(watch.message(), (format!("of/{id}/{own}"), "mine".to_owned()));
+        client.send(&wire::publish(version, "own/other", 0, 0, "not mine")).ping();
+        client.send(&wire::publish(version, &own, 0, 0, "fence"));
+        assert_eq!(watch.message().1, "fence");
+        assert!(ids.insert(id));
+    }
+    broker.assert_sound();
 }
 
 #[test]

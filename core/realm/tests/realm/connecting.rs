@@ -1,8 +1,6 @@
 //! CONNECT, take-over, the end of sessions.
 
-use std::collections::BTreeSet;
-
-use postern_mqtt::packet::{Auth, Connect, Disconnect};
+use postern_mqtt::packet::{Auth, ConnAck, Connect, Disconnect};
 use postern_mqtt::{Packet, ReasonCode};
 use postern_realm::{ConnId, Departure, Input, RealmLimits};
 
@@ -43,33 +41,26 @@ fn connack_has_nothing_that_the_client_did_not_ask_for() {
     assert_eq!((conn_ack.response_information, conn_ack.authentication_method), (None, None));
 }
 
-/// v5: MQTT-3.1.3-6, MQTT-3.1.3-7, MQTT-3.2.2-16
 #[test]
-fn b_02_clients_without_an_id_get_ids_of_their_own() {
-    let mut sim = Sim::new();
-    let mut ids = BTreeSet::new();
-    for _ in 0..10_000 {
-        let conn = sim.connect(client(""));
-        ids.insert(sim.conn_ack(conn).assigned_client_id.expect("MQTT-3.2.2-16"));
-    }
-    assert_eq!(ids.len(), 10_000);
-    assert!(ids.iter().all(|id| id.len() == 32));
-    let mut other = postern_realm::Realm::new(RealmLimits::default(), [7, 12]);
-    let mut effects = Vec::new();
-    let connect = Box::new(client(""));
-    let input = Input::Connect { conn: ConnId(0), connect, owner: None, rights: None, server_keep_alive: None };
-    other.turn(0, &mut vec![input], &mut effects);
-    let postern_realm::Effect::Send { packet: Packet::ConnAck(conn_ack), .. } = &effects[0] else { panic!() };
-    assert!(!ids.contains(conn_ack.assigned_client_id.as_ref().unwrap()), "another seed, other ids");
+fn what_the_gate_has_to_say_is_in_the_connack_of_a_client_that_is_let_in_alone() {
+    let mut sim = Sim::with(RealmLimits { sessions: 1, ..RealmLimits::default() });
+    let greeting = ConnAck { assigned_client_id: Some("a".into()), ..ConnAck::default() };
+    let first = sim.connect_greeted(client("a"), greeting.clone());
+    assert_eq!(sim.conn_ack(first).assigned_client_id.as_deref(), Some("a"));
+    let refused = sim.connect_greeted(client("b"), greeting);
+    let conn_ack = sim.conn_ack(refused);
+    assert_eq!((conn_ack.reason, conn_ack.assigned_client_id), (ReasonCode::QUOTA_EXCEEDED, None));
 }
 
 #[test]
-fn b_01_a_3_1_1_client_without_id_and_clean_session_is_refused() {
-    let mut sim = Sim::new();
-    let conn = sim.connect(v3_client("", false));
-    assert_eq!(sim.conn_ack(conn).reason, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
-    assert!(!sim.is_open(conn));
-    sim.enter(v3_client("", true));
+fn b_01_a_client_without_an_id_has_no_session() {
+    for connect in [client(""), v3_client("", false), v3_client("", true)] {
+        let mut sim = Sim::new();
+        let conn = sim.connect(connect);
+        assert_eq!(sim.conn_ack(conn).reason, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        assert!(!sim.is_open(conn));
+        assert_eq!(sim.realm.stats().sessions, 0);
+    }
 }
 
 /// v5: MQTT-3.1.2-5, MQTT-3.1.3-2, MQTT-3.1.4-3
@@ -251,7 +242,7 @@ fn mqtt_3_1_0_2_a_second_connect_on_a_connection_closes_it() {
     let mut sim = Sim::new();
     let conn = sim.enter(client("a"));
     let connect = Box::new(client("b"));
-    sim.step(vec![Input::Connect { conn, connect, owner: None, rights: None, server_keep_alive: None }]);
+    sim.step(vec![Input::Connect { conn, connect, owner: None, rights: None, greeting: Box::default() }]);
     assert_eq!(sim.farewell(conn), Some(ReasonCode::PROTOCOL_ERROR));
     assert_eq!(sim.realm.stats().sessions, 1);
 }

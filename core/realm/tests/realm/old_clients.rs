@@ -91,17 +91,6 @@ fn a_will_is_published_once_as_it_was_asked_for_unless_the_client_says_goodbye()
     }
 }
 
-/// v3.1.1: MQTT-3.1.3-6
-#[test]
-fn clients_without_an_id_are_clients_of_their_own() {
-    let mut sim = Sim::new();
-    let (first, second) = (passing(&mut sim, ""), passing(&mut sim, ""));
-    assert!(sim.is_open(first) && sim.is_open(second));
-    sim.subscribe(first, "t", Q0);
-    sim.tell(second, "t", "x");
-    assert_eq!((sim.payloads(first).len(), sim.payloads(second).len()), (1, 0));
-}
-
 /// v3.1.1: MQTT-3.1.4-2
 #[test]
 fn the_second_connect_disconnects_the_first() {

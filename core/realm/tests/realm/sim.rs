@@ -125,7 +125,7 @@ impl Sim {
     }
 
     pub(crate) fn with(limits: RealmLimits) -> Self {
-        Self { realm: Realm::new(limits, [7, 11]), now_ms: 1_000_000, inboxes: BTreeMap::new() }
+        Self { realm: Realm::new(limits), now_ms: 1_000_000, inboxes: BTreeMap::new() }
     }
 
     pub(crate) fn step(&mut self, inputs: Vec<Input>) {
@@ -167,10 +167,19 @@ impl Sim {
     }
 
     pub(crate) fn connect_with(&mut self, connect: Connect, owner: Owner, rights: Rights) -> ConnId {
+        let greeting = ConnAck { server_keep_alive: Some(60), ..ConnAck::default() };
+        self.arrive(connect, owner, rights, greeting)
+    }
+
+    pub(crate) fn connect_greeted(&mut self, connect: Connect, greeting: ConnAck) -> ConnId {
+        self.arrive(connect, None, None, greeting)
+    }
+
+    fn arrive(&mut self, connect: Connect, owner: Owner, rights: Rights, greeting: ConnAck) -> ConnId {
         let conn = ConnId(self.inboxes.len() as u64);
         self.inboxes.insert(conn, Inbox::default());
-        let connect = Box::new(connect);
-        self.step(vec![Input::Connect { conn, connect, owner, rights, server_keep_alive: Some(60) }]);
+        let (connect, greeting) = (Box::new(connect), Box::new(greeting));
+        self.step(vec![Input::Connect { conn, connect, owner, rights, greeting }]);
         conn
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_mqtt::Packet;
-use postern_mqtt::packet::Connect;
+use postern_mqtt::packet::{ConnAck, Connect};
 use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
@@ -26,7 +26,7 @@ pub(crate) enum Command {
         connect: Box<Connect>,
         owner: Owner,
         rights: Rights,
-        server_keep_alive: Option<u16>,
+        greeting: Box<ConnAck>,
         outbox: Arc<Outbox>,
     },
     /// What came in one read.
@@ -85,9 +85,9 @@ fn accept(
     gone: &mut Vec<ConnId>,
 ) {
     match command {
-        Command::Attach { conn, connect, owner, rights, server_keep_alive, outbox } => {
+        Command::Attach { conn, connect, owner, rights, greeting, outbox } => {
             outboxes.insert(conn, outbox);
-            inputs.push(Input::Connect { conn, connect, owner, rights, server_keep_alive });
+            inputs.push(Input::Connect { conn, connect, owner, rights, greeting });
         }
         Command::Packets { conn, packets } => {
             inputs.extend(packets.into_iter().map(|packet| Input::Packet { conn, packet }));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
+use postern_identity::certificate::hex;
 use postern_identity::{Identity, Principal, Refusal, Stage, Why};
 use postern_mqtt::Packet;
 use postern_mqtt::link::{Link, Sent};
@@ -27,7 +28,10 @@ pub(crate) struct Admitted {
     pub(crate) link: Link,
     /// Bytes that came behind the CONNECT.
     pub(crate) input: BytesMut,
+    /// Never without a client identifier.
     pub(crate) connect: Box<Connect>,
+    /// What the CONNACK is to say beside what the realm puts into it.
+    pub(crate) greeting: Box<ConnAck>,
     /// Who owns the session.
     pub(crate) owner: Owner,
     /// What the client may do.
@@ -71,10 +75,11 @@ impl Carried {
             }
         };
         match outcome {
-            Ok(Bound { connect, owner, username, rights, mounted }) => {
+            Ok(Bound { connect, greeting, owner, username, rights, mounted }) => {
+                let greeting = Box::new(ConnAck { server_keep_alive: link.server_keep_alive(), ..greeting });
                 let version = connect.version.to_string();
                 story.admitted(username.as_deref(), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, owner, rights, mounted })
+                Ok(Admitted { stream, link, input, connect, greeting, owner, rights, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();
@@ -117,6 +122,7 @@ async fn receive(
 /// A CONNECT and all that was made out of it.
 struct Bound {
     connect: Box<Connect>,
+    greeting: ConnAck,
     owner: Owner,
     username: Option<Arc<str>>,
     rights: Rights,
@@ -137,6 +143,7 @@ async fn admit(
     let Proven { owner, username } = policy.authn.prove(&identity, &connect).await?;
     // It has done its work.
     connect.password = None;
+    let greeting = ConnAck { assigned_client_id: assign_client_id(&mut connect)?, ..ConnAck::default() };
     let mounted = policy
         .mountpoint
         .mount(&connect.client_id, username.as_deref(), &story.namespace)
@@ -160,7 +167,21 @@ async fn admit(
             Some(Arc::new(acl))
         }
     };
-    Ok(Bound { connect, owner, username, rights, mounted })
+    Ok(Bound { connect, greeting, owner, username, rights, mounted })
+}
+
+/// Gives a client that has no identifier one of 128 random bits, in hexadecimal (MQTT-3.1.3-6, MQTT-3.1.3-7): nobody
+/// guesses it, and it is nobody's already. A 3.1.1 client that wants to be remembered has been refused by the link.
+fn assign_client_id(connect: &mut Connect) -> Result<Option<Arc<str>>, Refusal> {
+    if !connect.client_id.is_empty() {
+        return Ok(None);
+    }
+    let mut bits = [0; 16];
+    aws_lc_rs::rand::fill(&mut bits).map_err(|_| {
+        Refusal::new(Stage::Connect, Why::Unavailable, "the operating system gives no random bytes for an identifier")
+    })?;
+    connect.client_id = hex(&bits).into();
+    Ok(Some(Arc::clone(&connect.client_id)))
 }
 
 /// The user name must be absent or the certificate's, a fixed client identifier must be absent or the same.
