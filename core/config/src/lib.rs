@@ -24,7 +24,7 @@ pub use model::{
     Mqtt, Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
 };
 pub use problem::{Origin, Problem, Spanned};
-pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, Rate, TcpOptions, WebSocket};
+pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, Rate, TcpOptions, WebSocket};
 
 use std::collections::HashMap;
 use std::path::Path;

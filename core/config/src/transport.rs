@@ -66,6 +66,20 @@ pub struct ProxyProtocol {
     pub timeout: Duration,
     /// `proxy_protocol_trusted`: where connections may come from. Never empty.
     pub trusted: Vec<Network>,
+    /// `proxy_protocol_tls`: what becomes of what they say of the client's TLS.
+    pub tls: ProxyTls,
+}
+
+/// What the words of a proxy about TLS between the client and itself are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyTls {
+    /// `inform`: plugins are told, and nothing else goes by it.
+    #[default]
+    Inform,
+    /// `trust`: as much as if it had been verified here.
+    Trust,
+    /// `require`: the same, and who has no certificate that the proxy verified is refused.
+    Require,
 }
 
 /// So many in a time.

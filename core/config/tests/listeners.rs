@@ -322,17 +322,17 @@ fn names_from_certificates_are_set_for_all_or_for_one_listener() {
 }
 
 #[test]
-fn a_tcp_listener_has_nothing_that_goes_by_a_handshake() {
-    for key in ["plugins = [p]", "namespaces = [acme]", "peer_cert_as_username = cn", "peer_cert_as_clientid = cn"] {
-        refused(
-            &format!("listeners.tcp.a {{ bind = 1, {key} }}"),
-            &format!(
-                "listeners.tcp.a.{}: a `tcp` listener has no TLS handshake",
-                key.split(' ').next().unwrap_or_default()
-            ),
-        );
+fn what_has_nothing_to_go_by_on_a_tcp_listener_is_refused() {
+    let tcp = |settings: &str| format!("listeners.tcp.a {{ bind = 1, {settings} }}");
+    for (key, expect) in [
+        ("namespaces = [acme]", "namespaces: nothing on this `tcp` listener chooses among them"),
+        ("peer_cert_as_username = cn", "peer_cert_as_username: a `tcp` listener has no TLS handshake"),
+        ("peer_cert_as_clientid = cn", "peer_cert_as_clientid: a `tcp` listener has no TLS handshake"),
+    ] {
+        refused(&tcp(key), &format!("listeners.tcp.a.{expect}"));
         good(&format!("listeners.ssl.a {{ bind = 1, {key}, {BUNDLE} }}"));
     }
+    good(&tcp("plugins = [p], namespaces = [acme]"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use postern_config::{KeepAlive, Listener, ListenerKind, Origins, Rate, TcpOptions};
+use postern_config::{KeepAlive, Listener, ListenerKind, Origins, ProxyTls, Rate, TcpOptions};
 use support::{bad, good, lines};
 
 #[track_caller]
@@ -150,6 +150,24 @@ fn the_proxy_protocol_needs_somebody_to_trust() {
     ] {
         refused(&tcp(more), expect);
     }
+}
+
+#[test]
+fn what_a_proxy_says_of_tls_counts_only_where_tls_ended_there() {
+    let trusted = "proxy_protocol = true, proxy_protocol_trusted = \"::1\"";
+    let word = |more: &str| listener(&tcp(&format!("{trusted}{more}"))).proxy_protocol.unwrap().tls;
+    assert_eq!(word(""), ProxyTls::Inform);
+    assert_eq!(word(", proxy_protocol_tls = trust, peer_cert_as_username = cn"), ProxyTls::Trust);
+    assert_eq!(word(", proxy_protocol_tls = require"), ProxyTls::Require);
+    let dn = format!("{trusted}, proxy_protocol_tls = trust, peer_cert_as_username = dn");
+    refused(&tcp(&dn), "peer_cert_as_username: `dn` cannot be had from a proxy, which says the common name alone");
+    refused(&tcp(&format!("{trusted}, proxy_protocol_tls = yes")), "proxy_protocol_tls");
+    let tls = "ssl_options { certfile = a, keyfile = b }";
+    let ssl = |word: &str| format!("listeners.ssl.a {{ bind = 1, {tls}, {trusted}, proxy_protocol_tls = {word} }}");
+    refused(&ssl("trust"), "TLS ends at this `ssl` listener, which verifies certificates itself");
+    good(&ssl("inform"));
+    let said = lines(&good(&tcp("proxy_protocol_tls = trust")).warnings);
+    assert!(said.contains("proxy_protocol_tls: has no effect without `proxy_protocol = true`"), "{said}");
 }
 
 #[test]

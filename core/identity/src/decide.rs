@@ -5,7 +5,7 @@
 //! already: a bundle in it is in the listener's reach, a namespace is attached to it, a text is valid.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,7 +22,42 @@ pub enum Transport {
     WebSocket,
 }
 
-/// Facts about a connection that the core vouches for.
+/// What a proxy says of the TLS connection between the client and itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ProxiedTls {
+    /// The protocol version, in the proxy's words.
+    pub version: Option<String>,
+    /// The cipher suite, in the proxy's words.
+    pub cipher: Option<String>,
+    /// The client showed a certificate, and the proxy says that it verified it.
+    pub verified: bool,
+    /// The common name of that certificate.
+    pub common_name: Option<String>,
+}
+
+/// What the PROXY header says of the connection behind it. No text in it has control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Proxied {
+    /// The proxy's own address.
+    pub proxy: IpAddr,
+    /// The operator takes the proxy's word for the rest.
+    pub trusted: bool,
+    /// The name that the client asked for.
+    pub authority: Option<String>,
+    /// The protocol that was agreed on.
+    pub alpn: Option<String>,
+    /// What was said of TLS.
+    pub tls: Option<ProxiedTls>,
+}
+
+impl Proxied {
+    /// The client's certificate, as far as a trusted proxy has verified one.
+    pub fn verified(&self) -> Option<&ProxiedTls> {
+        self.tls.as_ref().filter(|tls| self.trusted && tls.verified)
+    }
+}
+
+/// Facts about a connection that the core vouches for, and what a proxy says of it.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Number of the connection since the start of the process.
@@ -35,6 +70,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The port it connected to.
     pub local_port: u16,
+    /// What the proxy in front says.
+    pub proxied: Option<Arc<Proxied>>,
 }
 
 /// What the client offered, sanitised: the name is valid, ALPN entries are UTF-8.
@@ -113,11 +150,12 @@ pub struct IdentityQuestion<'a> {
     pub peer: &'a Peer,
     /// Its namespace.
     pub namespace: &'a Namespace,
-    /// The bundle that answered.
-    pub bundle: &'a BundleRef,
+    /// The bundle that answered; none where TLS ended at a proxy.
+    pub bundle: Option<&'a BundleRef>,
     /// The name that the client asked for.
     pub server_name: Option<&'a DnsName>,
-    /// The verified path, the client's certificate first, the trust anchor last.
+    /// The verified path, the client's certificate first, the trust anchor last. Empty where a trusted proxy
+    /// verified it.
     pub chain: &'a [Arc<CertFacts>],
     /// Whether the session was resumed.
     pub resumed: bool,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use postern_identity::{BundleRef, CertFacts, ClientHello, DnsName, Namespace, Why};
+use postern_identity::{BundleRef, CertFacts, ClientHello, DnsName, Namespace, Proxied, Why};
 use tokio::sync::Semaphore;
 
 /// Decisions that are kept for each plugin and hook; the oldest go first.
@@ -58,6 +58,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) namespace: Option<&'a Namespace>,
     /// What the WIT has no flag for and yet goes into an authorizer's answer; always part of the key.
     pub(crate) bundle: Option<&'a BundleRef>,
+    pub(crate) proxied: Option<&'a Proxied>,
     pub(crate) resumed: bool,
 }
 
@@ -65,10 +66,15 @@ impl Inputs<'_> {
     /// Each part carries its length or its end, so that two different inputs never make one key.
     fn key(&self, vary: Vary) -> Vec<u8> {
         let mut key = Vec::with_capacity(160);
-        key.extend([vary.0, u8::from(self.resumed)]);
+        let parts = [self.resumed, self.bundle.is_some(), self.proxied.is_some()];
+        key.push(vary.0);
+        key.extend(parts.map(u8::from));
         if let Some(bundle) = self.bundle {
             text(&mut key, bundle.namespace.name().map(AsRef::as_ref));
             text(&mut key, Some(bundle.name.as_str()));
+        }
+        if let Some(said) = self.proxied {
+            hearsay(&mut key, said);
         }
         if vary.has(Vary::SERVER_NAME) {
             text(&mut key, self.server_name.map(AsRef::as_ref));
@@ -86,12 +92,7 @@ impl Inputs<'_> {
             }
         }
         if vary.has(Vary::PEER_IP) {
-            let ip = self.peer_ip.to_canonical();
-            key.push(u8::from(ip.is_ipv6()));
-            match ip {
-                IpAddr::V4(ip) => key.extend(ip.octets()),
-                IpAddr::V6(ip) => key.extend(ip.octets()),
-            }
+            address(&mut key, self.peer_ip);
         }
         if vary.has(Vary::CERTIFICATE) {
             count(&mut key, self.chain.len());
@@ -101,6 +102,29 @@ impl Inputs<'_> {
             text(&mut key, self.namespace.and_then(Namespace::name).map(AsRef::as_ref));
         }
         key
+    }
+}
+
+fn hearsay(key: &mut Vec<u8>, said: &Proxied) {
+    address(key, said.proxy);
+    key.push(u8::from(said.trusted));
+    text(key, said.authority.as_deref());
+    text(key, said.alpn.as_deref());
+    key.push(u8::from(said.tls.is_some()));
+    if let Some(tls) = &said.tls {
+        key.push(u8::from(tls.verified));
+        for word in [&tls.version, &tls.cipher, &tls.common_name] {
+            text(key, word.as_deref());
+        }
+    }
+}
+
+fn address(key: &mut Vec<u8>, ip: IpAddr) {
+    let ip = ip.to_canonical();
+    key.push(u8::from(ip.is_ipv6()));
+    match ip {
+        IpAddr::V4(ip) => key.extend(ip.octets()),
+        IpAddr::V6(ip) => key.extend(ip.octets()),
     }
 }
 
@@ -295,6 +319,7 @@ mod tests {
             chain: &[],
             namespace: None,
             bundle: None,
+            proxied: None,
             resumed: false,
         }
     }

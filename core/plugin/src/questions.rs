@@ -48,6 +48,7 @@ impl Ask for NamespaceQuestion<'_> {
             chain: self.chain,
             namespace: None,
             bundle: None,
+            proxied: self.peer.proxied.as_deref(),
             resumed: false,
         }
     }
@@ -82,6 +83,7 @@ impl Ask for CertificateQuestion<'_> {
             chain: &[],
             namespace: Some(self.namespace),
             bundle: None,
+            proxied: self.peer.proxied.as_deref(),
             resumed: false,
         }
     }
@@ -114,7 +116,8 @@ impl Ask for IdentityQuestion<'_> {
             peer_ip: self.peer.address.ip(),
             chain: self.chain,
             namespace: Some(self.namespace),
-            bundle: Some(self.bundle),
+            bundle: self.bundle,
+            proxied: self.peer.proxied.as_deref(),
             resumed: self.resumed,
         }
     }
@@ -124,7 +127,7 @@ impl Ask for IdentityQuestion<'_> {
         let conn = words::connection(self.peer);
         let request = Request {
             namespace: words::namespace(self.namespace),
-            bundle: words::bundle_ref(self.bundle),
+            bundle: self.bundle.map(words::bundle_ref),
             server_name: self.server_name.map(ToString::to_string),
             chain: words::chain(self.chain),
             resumed: self.resumed,

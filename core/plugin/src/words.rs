@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern_identity::{
-    BundleInfo, BundleName, BundleRef, CertFacts, ClientAuthWish, ClientHello, NameAttribute, Namespace, Peer,
+    BundleInfo, BundleName, BundleRef, CertFacts, ClientAuthWish, ClientHello, NameAttribute, Namespace, Peer, Proxied,
     SubjectAltName, Transport, Why,
 };
 
@@ -21,6 +21,22 @@ pub(crate) fn connection(peer: &Peer) -> types::Connection {
         peer_ip: peer.address.ip().to_canonical().to_string(),
         peer_port: peer.address.port(),
         local_port: peer.local_port,
+        proxied: peer.proxied.as_deref().map(proxied),
+    }
+}
+
+fn proxied(said: &Proxied) -> types::Proxied {
+    types::Proxied {
+        proxy_ip: said.proxy.to_canonical().to_string(),
+        trusted: said.trusted,
+        authority: said.authority.clone(),
+        alpn: said.alpn.clone(),
+        tls: said.tls.as_ref().map(|tls| types::ProxiedTls {
+            version: tls.version.clone(),
+            cipher: tls.cipher.clone(),
+            verified: tls.verified,
+            common_name: tls.common_name.clone(),
+        }),
     }
 }
 

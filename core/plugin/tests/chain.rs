@@ -30,7 +30,7 @@ async fn identity(gate: &Chain) -> Result<Decision<Option<Identity>>, Refusal> {
     let question = IdentityQuestion {
         peer: &peer,
         namespace: &Namespace::Global,
-        bundle: &bundle(None, "default"),
+        bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
         resumed: false,

@@ -28,7 +28,7 @@ async fn identity(gate: &Chain, who: &Arc<CertFacts>, namespace: &Namespace) -> 
     let question = IdentityQuestion {
         peer: &peer,
         namespace,
-        bundle: &bundle(None, "default"),
+        bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
         resumed: false,

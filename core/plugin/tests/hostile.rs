@@ -31,7 +31,7 @@ async fn identity(gate: &Chain) -> Result<Option<Identity>, Refusal> {
     let question = IdentityQuestion {
         peer: &peer,
         namespace: &Namespace::Global,
-        bundle: &bundle(None, "default"),
+        bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
         resumed: false,

@@ -27,6 +27,7 @@ use postern_identity::{
 use postern_plugin::{Host, HostOptions};
 use postern_quickstart::pki::{self, Ca, Issued};
 use postern_server::Server;
+use postern_server::policy::Entrance;
 use postern_server::stage::{Staged, Which, stage};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::ServerName;
@@ -64,8 +65,8 @@ fn main() -> Result<(), Failure> {
             continue;
         }
         let staged = server.block_on(staged(&material, settings, native))?;
-        if let Some(tls) = staged.listeners.first().and_then(|listener| listener.tls.as_ref()) {
-            alone.push((name, server.block_on(ask(Arc::clone(&tls.gate), Arc::clone(&material.leaf)))?));
+        if let Some(Entrance::Tls(tls)) = staged.listeners.first().map(|listener| &listener.entrance) {
+            alone.push((name, server.block_on(ask(Arc::clone(&tls.decisions.gate), Arc::clone(&material.leaf)))?));
         }
         let runtime = server.enter();
         let address = start(staged)?;
@@ -192,6 +193,7 @@ async fn ask(gate: Arc<dyn Gate>, leaf: Arc<CertFacts>) -> Result<[f64; 3], Fail
         transport: Transport::Tcp,
         address: "127.0.0.1:50000".parse()?,
         local_port: 8883,
+        proxied: None,
     };
     let name = DnsName::new(SERVER_NAME)?;
     let hello = ClientHello {
@@ -217,7 +219,7 @@ async fn ask(gate: Arc<dyn Gate>, leaf: Arc<CertFacts>) -> Result<[f64; 3], Fail
                     let question = IdentityQuestion {
                         peer: &peer,
                         namespace: &tenant,
-                        bundle: &bundle,
+                        bundle: Some(&bundle),
                         server_name: Some(&name),
                         chain: &chain,
                         resumed: false,
@@ -260,8 +262,10 @@ async fn staged(material: &Material, settings: &str, native: bool) -> Result<Sta
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
     let mut staged = stage(&loaded.config, &host, Which::Enabled, now).await.map_err(shown)?;
     if native {
-        for tls in staged.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-            tls.gate = Arc::new(NativeGate::new()?);
+        for listener in &mut staged.listeners {
+            if let Entrance::Tls(tls) = &mut listener.entrance {
+                tls.decisions.gate = Arc::new(NativeGate::new()?);
+            }
         }
     }
     Ok(staged)

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use postern_config::TcpOptions;
-use postern_identity::{Refusal, Stage, Why};
+use postern_config::{ProxyTls, TcpOptions};
+use postern_identity::{Proxied, Refusal, Stage, Why};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::admission::{Admission, ConnectionCount, ConnectionSlot, UnauthenticatedSlot};
-use crate::intake::proxy;
+use crate::intake::proxy::{self, Told};
 use crate::policy::ListenerPolicy;
 use crate::report::RefusalLog;
 
@@ -28,6 +28,15 @@ pub(crate) struct Entry {
     pub(crate) connection: ConnectionSlot,
     /// None behind a proxy, whose header says whose the slot is.
     unauthenticated: Option<UnauthenticatedSlot>,
+}
+
+/// A connection whose client's address is known.
+pub(crate) struct Located {
+    pub(crate) address: SocketAddr,
+    /// What the proxy in front says.
+    pub(crate) proxied: Option<Arc<Proxied>>,
+    pub(crate) connection: ConnectionSlot,
+    pub(crate) unauthenticated: UnauthenticatedSlot,
 }
 
 impl Door {
@@ -86,27 +95,31 @@ impl Door {
         address: SocketAddr,
         entry: Entry,
         admission: &Arc<Admission>,
-    ) -> Option<(SocketAddr, ConnectionSlot, UnauthenticatedSlot)> {
+    ) -> Option<Located> {
         let Entry { connection, unauthenticated } = entry;
         let (Some(settings), None) = (&self.policy.proxy, &unauthenticated) else {
-            return unauthenticated.map(|slot| (address, connection, slot));
+            return unauthenticated.map(|slot| Located { address, proxied: None, connection, unauthenticated: slot });
         };
         let timeout = settings.timeout;
         let refuse = |why, detail| Refusal::new(Stage::Proxy, why, detail);
         let located = match tokio::time::timeout(timeout, proxy::read_header(socket)).await {
             Err(_) => Err(refuse(Why::TimedOut, format!("no PROXY header within {timeout:?}"))),
             Ok(Err(detail)) => Err(refuse(Why::Protocol, detail)),
-            Ok(Ok(named)) => Ok(named.unwrap_or(address)),
+            Ok(Ok(None)) => Ok((address, None)),
+            Ok(Ok(Some(Told { source, authority, alpn, tls }))) => {
+                let trusted = settings.tls != ProxyTls::Inform;
+                Ok((source, Some(Arc::new(Proxied { proxy: address.ip(), trusted, authority, alpn, tls }))))
+            }
         };
         match located {
             Err(refusal) => {
                 self.report(address, &refusal);
                 None
             }
-            Ok(peer) => {
+            Ok((peer, proxied)) => {
                 let slot = self.check_rules(peer).and_then(|()| self.take_slot(admission, peer));
-                let slot = slot.map_err(|refusal| self.report(peer, &refusal)).ok()?;
-                Some((peer, connection, slot))
+                let unauthenticated = slot.map_err(|refusal| self.report(peer, &refusal)).ok()?;
+                Some(Located { address: peer, proxied, connection, unauthenticated })
             }
         }
     }

@@ -41,21 +41,45 @@ pub struct ListenerPolicy {
     pub(crate) access: Option<Arc<AccessRules>>,
     /// What the wire format allows.
     pub link_limits: Limits,
-    /// None on `tcp` and `ws`.
-    pub tls: Option<TlsGate>,
+    /// How its clients come to be known before their CONNECT.
+    pub entrance: Entrance,
     /// None on `tcp` and `ssl`.
     pub websocket: Option<WebSocket>,
 }
 
-/// The programmable gate of a TLS listener.
-pub struct TlsGate {
+/// What is between accept and CONNECT.
+pub enum Entrance {
+    /// Nothing: whoever comes is nobody yet, in the global namespace.
+    Open,
+    /// No TLS, and yet plugins, or a proxy whose word on TLS is taken.
+    Plain(PlainGate),
+    /// TLS.
+    Tls(TlsGate),
+}
+
+/// The programmable part of a gate.
+pub struct Decisions {
     /// The three decisions.
     pub gate: Arc<dyn Gate>,
-    /// All plugins of one handshake together may take this long.
-    pub gate_budget: Duration,
+    /// All plugins of one connection together may take this long.
+    pub budget: Duration,
     /// Whose a connection is where no plugin decides: the tenant's if all bundles of the listener are one
     /// tenant's, else nobody's in particular.
     pub namespace: Namespace,
+}
+
+/// The gate of a listener without TLS.
+pub struct PlainGate {
+    /// Namespace and identity; there is no certificate to choose.
+    pub decisions: Decisions,
+    /// Who has no certificate that the proxy verified is refused.
+    pub certificate_required: bool,
+}
+
+/// The gate of a TLS listener.
+pub struct TlsGate {
+    /// The three decisions.
+    pub decisions: Decisions,
     /// The bundles in reach.
     pub keyring: Arc<Keyring>,
     /// Ready-made TLS configurations.

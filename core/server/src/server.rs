@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::Admission;
-use crate::door::{Door, Entry, listen, tune};
+use crate::door::{Door, Entry, Located, listen, tune};
 use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
 use crate::drive::realm::Command;
@@ -180,7 +180,7 @@ async fn serve(
         _ = stop.wait_for(|stopping| *stopping) => return,
         located = door.locate(&mut socket, address, entry, &shared.admission) => located,
     };
-    let Some((address, connection_slot, unauthenticated)) = located else { return };
+    let Some(Located { address, proxied, connection: connection_slot, unauthenticated }) = located else { return };
     let at = Instant::now();
     let conn = ConnId(shared.next_connection.fetch_add(1, Ordering::Relaxed));
     let mut story = Story::new(Peer {
@@ -189,6 +189,7 @@ async fn serve(
         transport: if door.policy.websocket.is_some() { Transport::WebSocket } else { Transport::Tcp },
         address,
         local_port: door.port,
+        proxied,
     });
     let accepted = Accepted { socket, at, policy: Arc::clone(&door.policy), began: shared.began };
     let admitted = tokio::select! {

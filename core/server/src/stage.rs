@@ -3,6 +3,7 @@
 //! this and nothing more.
 
 mod bundles;
+mod plain;
 mod plugins;
 mod users;
 
@@ -14,12 +15,13 @@ use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
-use postern_tls::{Keyring, ServerConfigs, TlsPolicy, Versions};
+use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords};
 use crate::drive::mountpoint::Mountpoint;
-use crate::policy::{ListenerPolicy, TlsGate, client_auth};
+use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use bundles::Bundles;
+use plugins::Plugins;
 
 /// The plugins of one handshake together, unless single ones were given longer. Waiting for a processor
 /// counts; what they may compute is bounded call by call, by the plugin host.
@@ -83,9 +85,9 @@ async fn stage_listener(
     bundles: &mut Bundles,
     warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
-    let tls = match &listener.tls {
-        Some(tls) => Some(stage_tls(listener, tls, config, host, bundles, warnings).await?),
-        None => None,
+    let entrance = match &listener.tls {
+        Some(tls) => Entrance::Tls(stage_tls(listener, tls, config, host, bundles, warnings).await?),
+        None => plain::stage(listener, config, host, warnings).await?,
     };
     Ok(ListenerPolicy {
         id: listener.id.clone(),
@@ -101,7 +103,7 @@ async fn stage_listener(
         authn: Authn::new(listener.enable_authn, doors.passwords.as_ref()),
         access: doors.access.clone(),
         link_limits: link_limits(&config.mqtt),
-        tls,
+        entrance,
         websocket: listener.websocket.clone(),
     })
 }
@@ -126,15 +128,12 @@ async fn stage_tls(
     })?;
     let keyring = Arc::new(keyring);
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
-    let plugins = plugins::load(listener, tls, config, host, &directory).await?;
+    let plugins = plugins::load(listener, config, host, &directory).await?;
     if !config.authenticates(listener) {
-        warnings.extend(plugins.unmapped(listener, auth));
+        warnings.extend(plugins.unmapped(listener, auth != ClientAuth::Off));
     }
-    let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
     Ok(TlsGate {
-        gate,
-        namespace: own_namespace(&keyring),
-        gate_budget: GATE_BUDGET.max(plugins.longest_timeouts),
+        decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,
         configs: ServerConfigs::new(TlsPolicy {
             versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
@@ -144,6 +143,18 @@ async fn stage_tls(
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
     })
+}
+
+/// The plugins of a listener, ready to be asked.
+fn decisions(
+    listener: &Listener,
+    plugins: Plugins,
+    namespace: Namespace,
+    directory: Arc<dyn BundleDirectory>,
+) -> Decisions {
+    let budget = GATE_BUDGET.max(plugins.longest_timeouts);
+    let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
+    Decisions { gate, budget, namespace }
 }
 
 /// The protocol that a listener's clients may name in their `ClientHello` (RFC 7301): on `wss` the TLS layer carries HTTP.

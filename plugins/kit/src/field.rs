@@ -7,12 +7,16 @@ use std::borrow::Cow;
 
 use crate::config::{Section, one_of, suggestion};
 use crate::expression::{Expression, Template};
+use crate::known::Known;
 use crate::texts::{self, MAX_BYTES};
 use crate::wit::certificates::{Certificate, NameAttribute, San};
 
+/// The object identifier of a common name (RFC 4519 section 2.3).
+const COMMON_NAME: &str = "2.5.4.3";
+
 /// Subject attributes with a short name here, and their object identifiers (RFC 4519).
 const SUBJECT_ATTRIBUTES: [(&str, &str); 5] = [
-    ("subject.cn", "2.5.4.3"),
+    ("subject.cn", COMMON_NAME),
     ("subject.o", "2.5.4.10"),
     ("subject.ou", "2.5.4.11"),
     ("subject.serialnumber", "2.5.4.5"),
@@ -89,7 +93,14 @@ impl Source {
     }
 
     /// All texts that stand there; none for one that cannot be read.
-    fn values<'c>(&self, certificate: &'c Certificate) -> Vec<Option<Cow<'c, str>>> {
+    fn values<'c>(&self, known: Known<'c>) -> Vec<Option<Cow<'c, str>>> {
+        let certificate = match known {
+            Known::Whole(certificate) => certificate,
+            Known::CommonName(name) if matches!(self, Self::Subject(oid) if oid == COMMON_NAME) => {
+                return vec![Some(Cow::Borrowed(name))];
+            }
+            Known::CommonName(_) => return Vec::new(),
+        };
         match self {
             Self::Subject(oid) => attributes(&certificate.subject, oid),
             Self::SubjectDn => distinguished_name(&certificate.subject, &certificate.subject_dn),
@@ -235,8 +246,8 @@ impl Field {
     }
 
     /// Reads it.
-    pub fn read(&self, certificate: &Certificate) -> Said {
-        let values = self.source.values(certificate);
+    pub fn read<'c>(&self, client: impl Into<Known<'c>>) -> Said {
+        let values = self.source.values(client.into());
         if values.is_empty() {
             return Said::Nothing;
         }

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod dns;
 pub mod expression;
 pub mod field;
+pub mod known;
 #[cfg(any(test, feature = "sample"))]
 pub mod sample;
 pub mod texts;

@@ -1,6 +1,7 @@
 //! Certificates for the tests of the guests: what the host would hand over, without any DER.
 
 use crate::wit::certificates::{Certificate, NameAttribute, San};
+use crate::wit::types::{Proxied, ProxiedTls};
 
 /// A certificate with one CN, issued by `CN=Device CA`.
 pub fn certificate(cn: &str) -> Certificate {
@@ -39,4 +40,11 @@ pub fn attribute(oid: &str, short_name: &str, value: Option<&str>) -> NameAttrib
 /// A URI of the `SubjectAltName`.
 pub fn uri(text: &str) -> San {
     San::Uri(text.to_owned())
+}
+
+/// What a proxy says of a client that came to it with TLS.
+pub fn proxied(trusted: bool, verified: bool, common_name: Option<&str>) -> Proxied {
+    let common_name = common_name.map(str::to_owned);
+    let tls = ProxiedTls { version: None, cipher: None, verified, common_name };
+    Proxied { proxy_ip: "192.0.2.1".to_owned(), trusted, authority: None, alpn: None, tls: Some(tls) }
 }

@@ -48,9 +48,9 @@ impl lifecycle::Guest for Plugin {
 }
 
 impl client_authorizer::Guest for Plugin {
-    fn authorize(_: Connection, request: Request) -> Result<Verdict, Failure> {
+    fn authorize(conn: Connection, request: Request) -> Result<Verdict, Failure> {
         let rules = RULES.get().ok_or_else(|| Failure::Internal("asked before it was configured".to_owned()))?;
-        Ok(match rules.identify(&request.chain) {
+        Ok(match rules.identify(&request.chain, conn.proxied.as_ref()) {
             Ok(Who { username, client_id, attributes, cache }) => {
                 // The host ends the identity with the certificate; there is no earlier end here.
                 Verdict::Allow(Identity { username, client_id, attributes, expires_at_unix_ms: None, cache })

@@ -5,9 +5,10 @@
 //! unless all rules for it are optional.
 
 use postern_kit::field::Said;
+use postern_kit::known::Known;
 use postern_kit::texts;
 use postern_kit::wit::certificates::Certificate;
-use postern_kit::wit::types::{CacheHint, Inputs, RejectCode, Rejection};
+use postern_kit::wit::types::{CacheHint, Inputs, Proxied, RejectCode, Rejection};
 use postern_kit::wit::{rejection, reusable};
 
 use crate::rules::{Rules, Target, TargetRules};
@@ -32,8 +33,8 @@ pub struct Who {
 
 impl Rules {
     /// Asks every rule. `chain` is the verified path, the client's certificate first.
-    pub fn identify(&self, chain: &[Certificate]) -> Result<Who, Rejection> {
-        let Some((client, issuers)) = chain.split_first() else {
+    pub fn identify(&self, chain: &[Certificate], proxied: Option<&Proxied>) -> Result<Who, Rejection> {
+        let Some((client, issuers)) = Known::of(chain, proxied) else {
             return Err(denied(RejectCode::BadCertificate, "there is no certificate".to_owned()));
         };
         let mut who = Who { cache: reusable(ALLOWED_TTL_MS, looked_at()), ..Who::default() };
@@ -51,7 +52,7 @@ impl Rules {
     fn value(
         &self,
         target: &TargetRules,
-        client: &Certificate,
+        client: Known<'_>,
         issuers: &[Certificate],
     ) -> Result<Option<String>, Rejection> {
         let mut asked = 0_usize;

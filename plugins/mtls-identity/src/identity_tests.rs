@@ -1,4 +1,4 @@
-use postern_kit::sample::{attribute, authority, certificate, uri};
+use postern_kit::sample::{attribute, authority, certificate, proxied, uri};
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn by_cn() -> Rules {
 }
 
 fn identify(rules: &Rules, leaf: Certificate) -> Result<Who, Rejection> {
-    rules.identify(&[leaf, authority()])
+    rules.identify(&[leaf, authority()], None)
 }
 
 fn username(rules: &Rules, leaf: Certificate) -> String {
@@ -157,7 +157,7 @@ fn requirements_choose_the_rule_by_issuer_and_usage() {
     assert_eq!(username(&rules, special.clone()), "a-x");
     special.issuer_dn = "CN=Other".to_owned();
     assert_eq!(username(&rules, special.clone()), "a-x");
-    assert_eq!(rules.identify(&[special, certificate("Other")]).unwrap_err().code, RejectCode::NotAllowed);
+    assert_eq!(rules.identify(&[special, certificate("Other")], None).unwrap_err().code, RejectCode::NotAllowed);
 }
 
 #[test]
@@ -186,5 +186,17 @@ fn answers_hold_for_the_certificate_in_its_namespace_and_refusals_shorter() {
     assert_eq!((hint.ttl_ms, hint.vary), (300_000, vary));
     let hint = identify(&by_cn(), certificate("+")).unwrap_err().cache.unwrap();
     assert_eq!((hint.ttl_ms, hint.vary), (30_000, vary));
-    assert_eq!(by_cn().identify(&[]).unwrap_err().code, RejectCode::BadCertificate);
+    assert_eq!(by_cn().identify(&[], None).unwrap_err().code, RejectCode::BadCertificate);
+}
+
+#[test]
+fn a_common_name_from_a_trusted_proxy_is_one_and_meets_no_requirement() {
+    let said = proxied(true, true, Some("device-1"));
+    assert_eq!(by_cn().identify(&[], Some(&said)).unwrap().username.as_deref(), Some("device-1"));
+    assert!(by_cn().identify(&[], Some(&proxied(false, true, Some("device-1")))).is_err());
+    let by_dn = rules(r#"{"peer_cert_as_username": "dn"}"#);
+    assert_eq!(by_dn.identify(&[], Some(&said)).unwrap_err().code, RejectCode::BadCertificate);
+    let strict =
+        rules(r#"{"rules": [{"source": "subject.cn", "set": "username", "require": {"eku": ["clientAuth"]}}]}"#);
+    assert_eq!(strict.identify(&[], Some(&said)).unwrap_err().code, RejectCode::NotAllowed);
 }

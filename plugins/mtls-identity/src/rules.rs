@@ -2,6 +2,7 @@
 
 use postern_kit::config::{self, Issue, Section, suggestion};
 use postern_kit::field::{Field, Source, object_identifier};
+use postern_kit::known::Known;
 use postern_kit::texts;
 use postern_kit::wit::certificates::Certificate;
 
@@ -195,8 +196,12 @@ impl Requirements {
         })
     }
 
-    /// Whether they hold for the client's certificate, first of the path; its issuer is the second.
-    pub(crate) fn hold(&self, client: &Certificate, issuers: &[Certificate]) -> bool {
+    /// Whether they hold for the client's certificate, whose issuer is the first of the others. A bare common name
+    /// meets none.
+    pub(crate) fn hold(&self, client: Known<'_>, issuers: &[Certificate]) -> bool {
+        let Known::Whole(client) = client else {
+            return self.issuer_spki.is_none() && self.issuer_dn.is_none() && self.usages.is_empty();
+        };
         let spki = |digest: &String| issuers.first().is_some_and(|issuer| issuer.spki_sha256 == *digest);
         self.issuer_spki.as_ref().is_none_or(spki)
             && self.issuer_dn.as_ref().is_none_or(|text| client.issuer_dn == *text)

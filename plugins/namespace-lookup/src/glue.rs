@@ -52,9 +52,9 @@ impl lifecycle::Guest for Plugin {
 }
 
 impl namespace_resolver::Guest for Plugin {
-    fn lookup(_: Connection, hello: ClientHello, chain: Vec<Certificate>) -> Result<Verdict, Failure> {
+    fn lookup(conn: Connection, hello: ClientHello, chain: Vec<Certificate>) -> Result<Verdict, Failure> {
         let lookup = LOOKUP.get().ok_or_else(|| Failure::Internal("asked before it was configured".to_owned()))?;
-        Ok(match lookup.ask(hello.server_name.as_deref(), &chain, &HostDirectory) {
+        Ok(match lookup.ask(hello.server_name.as_deref(), &chain, conn.proxied.as_ref(), &HostDirectory) {
             Answer::Found { name, cache } => Verdict::Found(Namespace { name, cache }),
             Answer::NeedCertificate => Verdict::NeedCertificate,
             Answer::Pass => Verdict::Pass,

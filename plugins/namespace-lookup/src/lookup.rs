@@ -4,9 +4,10 @@ use postern_kit::config::{self, Issue, Section};
 use postern_kit::directory::{self, Directory};
 use postern_kit::dns::{self, Pattern};
 use postern_kit::field::{Field, Said};
+use postern_kit::known::Known;
 use postern_kit::texts;
 use postern_kit::wit::certificates::Certificate;
-use postern_kit::wit::types::{CacheHint, Inputs, RejectCode, Rejection};
+use postern_kit::wit::types::{CacheHint, Inputs, Proxied, RejectCode, Rejection};
 use postern_kit::wit::{rejection, reusable};
 
 /// Most rules; each one costs time in every handshake that no earlier rule decides.
@@ -96,11 +97,17 @@ impl Lookup {
     }
 
     /// Asks the rules in their order. `chain` is empty before the handshake.
-    pub fn ask(&self, server_name: Option<&str>, chain: &[Certificate], directory: &impl Directory) -> Answer {
+    pub fn ask(
+        &self,
+        server_name: Option<&str>,
+        chain: &[Certificate],
+        proxied: Option<&Proxied>,
+        directory: &impl Directory,
+    ) -> Answer {
         let name = server_name.and_then(dns::folded);
         let looked_at = if chain.is_empty() { Inputs::SERVER_NAME } else { Inputs::SERVER_NAME | Inputs::CERTIFICATE };
         for (place, rule) in self.rules.iter().enumerate() {
-            match rule.ask(name.as_deref(), chain) {
+            match rule.ask(name.as_deref(), Known::of(chain, proxied)) {
                 Ruling::DoesNotApply => {}
                 Ruling::NeedCertificate => return Answer::NeedCertificate,
                 Ruling::Namespace(name) => return found(Some(name), looked_at),
@@ -155,13 +162,13 @@ impl Rule {
     }
 
     /// The name is asked first: it is known before the handshake, and may spare the wait for a certificate.
-    fn ask(&self, name: Option<&str>, chain: &[Certificate]) -> Ruling {
+    fn ask(&self, name: Option<&str>, known: Option<(Known<'_>, &[Certificate])>) -> Ruling {
         if let Some(pattern) = &self.sni {
             if !name.is_some_and(|name| pattern.covers(name)) {
                 return Ruling::DoesNotApply;
             }
         }
-        let Some((client, path)) = chain.split_first() else {
+        let Some((client, path)) = known else {
             return match (&self.client_ca, &self.names) {
                 (None, Names::This(name)) => Ruling::Namespace(name.clone()),
                 _ => Ruling::NeedCertificate,

@@ -1,4 +1,4 @@
-use postern_kit::sample::{attribute, authority, certificate};
+use postern_kit::sample::{attribute, authority, certificate, proxied};
 use postern_kit::wit::types::BundleRef;
 
 use super::*;
@@ -60,7 +60,7 @@ fn word(answer: Answer) -> String {
 }
 
 fn answer(lookup: &Lookup, name: Option<&str>, chain: &[Certificate]) -> String {
-    word(lookup.ask(name, chain, &Attached))
+    word(lookup.ask(name, chain, None, &Attached))
 }
 
 fn device(organisation: &str) -> [Certificate; 2] {
@@ -82,7 +82,7 @@ fn without_rules_the_bundle_that_answers_to_the_name_decides() {
     ] {
         assert_eq!(answer(&lookup, name, &[]), expected, "{name:?}");
     }
-    assert_eq!(word(lookup.ask(Some("other.example"), &[], &Nothing)), "pass");
+    assert_eq!(word(lookup.ask(Some("other.example"), &[], None, &Nothing)), "pass");
 }
 
 #[test]
@@ -173,9 +173,19 @@ fn answers_depend_on_the_certificate_only_where_one_was_seen() {
         Answer::Found { cache: Some(hint), .. } => (hint.ttl_ms, hint.vary),
         other => panic!("{other:?}"),
     };
-    assert_eq!(hint(lookup.ask(Some("a.example"), &[], &Attached)), (60_000, Inputs::SERVER_NAME));
+    assert_eq!(hint(lookup.ask(Some("a.example"), &[], None, &Attached)), (60_000, Inputs::SERVER_NAME));
     let both = Inputs::SERVER_NAME | Inputs::CERTIFICATE;
-    assert_eq!(hint(lookup.ask(None, &device("acme"), &Attached)), (60_000, both));
+    assert_eq!(hint(lookup.ask(None, &device("acme"), None, &Attached)), (60_000, both));
+}
+
+#[test]
+fn a_field_is_read_from_the_word_of_a_trusted_proxy_as_far_as_it_goes() {
+    let by_name = lookup(r#"{"rules": [{"source": "subject.cn", "match": "(\\w+)-.*", "namespace": "${1}"}]}"#);
+    let said = |trusted| proxied(trusted, true, Some("acme-17"));
+    assert_eq!(word(by_name.ask(None, &[], Some(&said(true)), &Nothing)), "acme");
+    assert_eq!(word(by_name.ask(None, &[], Some(&said(false)), &Nothing)), "need");
+    let by_issuer = lookup(r#"{"rules": [{"client_ca": {"subject_dn": "CN=Device CA"}, "namespace": "a"}]}"#);
+    assert_eq!(word(by_issuer.ask(None, &[], Some(&said(true)), &Nothing)), "pass");
 }
 
 #[test]

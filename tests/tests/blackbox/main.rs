@@ -17,4 +17,5 @@ mod interop;
 mod isolation;
 mod j_plugins;
 mod lifecycle;
+mod t_proxy_tls;
 mod t_transports;

@@ -10,6 +10,7 @@ use crate::emqx;
 use crate::model::{CertSource, Listener, ListenerKind, Mqtt, PeerCert, Tls};
 use crate::problem::Spanned;
 use crate::reader::{Item, Reader, Section, nearest, shown};
+use crate::transport::ProxyTls;
 use crate::value::Value;
 
 /// Longest name of a listener, in bytes: it is in each log line.
@@ -79,20 +80,27 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
     let per_address = section.take("max_unauthenticated_per_address");
     let per_address = per_address.and_then(|item| reader.integer(&item, 1, 1_000_000));
     let plugins = section.take("plugins").and_then(|item| super::plugin::list(reader, &item));
+    let socket = super::socket::settings(reader, kind, &mut section);
     let peer_certs = ["peer_cert_as_username", "peer_cert_as_clientid"].map(|key| section.take(key));
+    let by_proxy = socket.proxy_protocol.as_ref().is_some_and(|proxy| proxy.tls != ProxyTls::Inform);
     if !kind.is_tls() {
-        without_handshake(reader, kind, &section);
-    } else if plugins.is_some() {
+        without_handshake(reader, kind, &section, by_proxy);
+    }
+    if plugins.is_some() && (kind.is_tls() || by_proxy) {
         overruled(reader, &peer_certs);
     }
     let [username, clientid] = peer_certs.map(|item| super::peer_cert(reader, item));
+    let username = username.unwrap_or(mqtt.peer_cert_as_username);
+    let clientid = clientid.unwrap_or(mqtt.peer_cert_as_clientid);
+    if by_proxy && plugins.is_none() {
+        only_common_name(reader, &section, [username, clientid]);
+    }
     if section.take("authentication").is_some_and(|item| !is_empty_list(&item)) {
         let text = "a listener has no users of its own yet in this version of Postern";
         let hint = "write `authentication` at the top, and `enable_authn = false` for listeners that it is not for";
         reader.problem(section.at, &section.inner("authentication"), text, Some(hint));
     }
     let enable_authn = section.take("enable_authn").and_then(|item| enable_authn(reader, &item)).unwrap_or_default();
-    let socket = super::socket::settings(reader, &mut section);
     let tls = tls(reader, kind, &mut section);
     let websocket = super::transport::websocket(reader, kind, &mut section, mqtt);
     reader.finish(&section, emqx::LISTENER);
@@ -114,8 +122,8 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         tls,
         websocket,
         plugins,
-        peer_cert_as_username: username.unwrap_or(mqtt.peer_cert_as_username),
-        peer_cert_as_clientid: clientid.unwrap_or(mqtt.peer_cert_as_clientid),
+        peer_cert_as_username: username,
+        peer_cert_as_clientid: clientid,
         enable_authn,
         max_unauthenticated_per_address: per_address
             .map_or(MAX_UNAUTHENTICATED, |n| u32::try_from(n).expect("the range ends within 32 bits")),
@@ -171,13 +179,36 @@ fn tls(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -
     }
 }
 
-/// What decides during a handshake has nothing to decide on where there is none. In silence it would seem to guard.
-fn without_handshake(reader: &mut Reader<'_>, kind: ListenerKind, section: &Section<'_>) {
-    const KEYS: [&str; 4] = ["plugins", "namespaces", "peer_cert_as_username", "peer_cert_as_clientid"];
-    for (_, item) in section.all().filter(|(key, _)| KEYS.contains(key)) {
-        let text = format!("a `{}` listener has no TLS handshake, and so nothing that this could go by", kind.word());
-        let hint = format!("remove it, or make it `listeners.{}.…`", with_tls(kind).word());
+/// What has nothing to decide on would seem to guard, if it were passed over in silence.
+fn without_handshake(reader: &mut Reader<'_>, kind: ListenerKind, section: &Section<'_>, by_proxy: bool) {
+    let has_plugins = section.all().any(|(key, _)| key == "plugins");
+    for (key, item) in section.all() {
+        let (text, hint) = match key {
+            "namespaces" if !has_plugins => (
+                format!("nothing on this `{}` listener chooses among them", kind.word()),
+                "add a plugin that does to `plugins`, or remove it".to_owned(),
+            ),
+            "peer_cert_as_username" | "peer_cert_as_clientid" if !by_proxy => (
+                format!("a `{}` listener has no TLS handshake, and so no certificate to go by", kind.word()),
+                format!(
+                    "remove it, make it `listeners.{}.…`, or, behind a proxy that verifies certificates, say \
+                     `proxy_protocol_tls = trust`",
+                    with_tls(kind).word()
+                ),
+            ),
+            _ => continue,
+        };
         reader.problem(item.key_at, &item.path, text, Some(&hint));
+    }
+}
+
+/// A proxy passes the common name on, and no more of a certificate.
+fn only_common_name(reader: &mut Reader<'_>, section: &Section<'_>, asked: [PeerCert; 2]) {
+    for (key, value) in ["peer_cert_as_username", "peer_cert_as_clientid"].into_iter().zip(asked) {
+        if !matches!(value, PeerCert::Disabled | PeerCert::Cn) {
+            let text = format!("`{}` cannot be had from a proxy, which says the common name alone", value.word());
+            reader.problem(section.at, &section.inner(key), text, Some("write `cn` here"));
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use postern_identity::Network;
 
 use crate::emqx;
+use crate::model::ListenerKind;
 use crate::reader::{Item, Reader, Section, shown};
-use crate::transport::{AccessRule, KeepAlive, ProxyProtocol, Rate, TcpOptions};
+use crate::transport::{AccessRule, KeepAlive, ProxyProtocol, ProxyTls, Rate, TcpOptions};
 use crate::units;
 use crate::value::Value;
 
@@ -34,9 +35,9 @@ pub(super) struct Settings {
     pub(super) max_conn_burst: Option<Rate>,
 }
 
-pub(super) fn settings(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Settings {
+pub(super) fn settings(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -> Settings {
     let access_rules = section.take("access_rules").and_then(|item| access_rules(reader, &item)).unwrap_or_default();
-    let proxy_protocol = proxy_protocol(reader, section);
+    let proxy_protocol = proxy_protocol(reader, kind, section);
     let max_conn_rate = section.take("max_conn_rate").and_then(|item| rate(reader, &item));
     let burst = section.take("max_conn_burst");
     let max_conn_burst = burst.as_ref().and_then(|item| rate(reader, item));
@@ -98,13 +99,19 @@ fn network(reader: &mut Reader<'_>, item: &Item<'_>, text: &str) -> Option<Netwo
     text.parse().map_err(wrong).ok()
 }
 
-fn proxy_protocol(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<ProxyProtocol> {
+fn proxy_protocol(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -> Option<ProxyProtocol> {
     let switch = section.take("proxy_protocol");
     let on = switch.as_ref().and_then(|item| reader.boolean(item)).unwrap_or(false);
     let (least, most) = PROXY_RANGE;
     let timeout = section.take("proxy_protocol_timeout").and_then(|item| reader.duration(&item, least, most));
     let item = section.take("proxy_protocol_trusted");
     let trusted = item.as_ref().and_then(|item| trusted(reader, item));
+    let tls = section.take("proxy_protocol_tls");
+    if let Some(item) = tls.as_ref().filter(|_| !on) {
+        let text = "has no effect without `proxy_protocol = true`";
+        reader.warn(item.key_at, &item.path, text, Some("add that, or remove it"));
+    }
+    let tls = tls.and_then(|item| proxy_tls(reader, &item, kind)).unwrap_or_default();
     let switch = switch.filter(|_| on)?;
     if item.is_none() && !section.misspelt(&["proxy_protocol_trusted"]) {
         let text = "`proxy_protocol_trusted` is missing: who can reach the listener past the proxy could write any \
@@ -112,7 +119,19 @@ fn proxy_protocol(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<
         let hint = "name the proxies, for example `proxy_protocol_trusted = [\"10.0.0.5\", \"10.1.0.0/16\"]`";
         reader.problem(switch.key_at, &switch.path, text, Some(hint));
     }
-    Some(ProxyProtocol { timeout: timeout.unwrap_or(PROXY_TIMEOUT), trusted: trusted? })
+    Some(ProxyProtocol { timeout: timeout.unwrap_or(PROXY_TIMEOUT), trusted: trusted?, tls })
+}
+
+fn proxy_tls(reader: &mut Reader<'_>, item: &Item<'_>, kind: ListenerKind) -> Option<ProxyTls> {
+    const WORDS: [(&str, ProxyTls); 3] =
+        [("inform", ProxyTls::Inform), ("trust", ProxyTls::Trust), ("require", ProxyTls::Require)];
+    let word = reader.word(item, &WORDS)?;
+    if kind.is_tls() && word != ProxyTls::Inform {
+        let text = format!("TLS ends at this `{}` listener, which verifies certificates itself", kind.word());
+        let hint = "remove it, and set `verify` in `ssl_options`; it is for listeners behind a proxy that ends TLS";
+        reader.wrong(item, text, Some(hint));
+    }
+    Some(word)
 }
 
 fn trusted(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<Network>> {

@@ -171,6 +171,7 @@ pub(crate) fn peer_at(address: &str) -> Peer {
         transport: Transport::Tcp,
         address: address.parse().expect("an address"),
         local_port: 8883,
+        proxied: None,
     }
 }
 

@@ -1,9 +1,8 @@
 //! Asks who the client is, by the certificate that the handshake verified.
 
-use postern_identity::{
-    CertFacts, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
-};
+use postern_identity::{CertFacts, Gate, Identity, IdentityQuestion, NamespaceOutcome, Refusal, Stage, Why};
 
+use super::choose::ask_namespace;
 use super::handshake::Secured;
 use super::{Budget, Identified, Stream};
 use crate::policy::TlsGate;
@@ -23,8 +22,9 @@ impl Secured {
         budget: &mut Budget,
         story: &mut Story,
     ) -> Result<Option<Identity>, Refusal> {
+        let gate = tls.decisions.gate.as_ref();
         if self.namespace_open {
-            self.settle_namespace(tls, budget, story).await?;
+            self.settle_namespace(gate, budget, story).await?;
         }
         let Some(bundle) = story.bundle.clone() else {
             return Err(Refusal::new(Stage::Identity, Why::Unavailable, "no bundle was chosen"));
@@ -35,37 +35,32 @@ impl Secured {
         let question = IdentityQuestion {
             peer: &story.peer,
             namespace: &story.namespace,
-            bundle: &bundle,
+            bundle: Some(&bundle),
             server_name: story.server_name.as_ref(),
             chain: &self.chain,
             resumed: self.resumed,
         };
-        let decision = budget.spend(Stage::Identity, tls.gate.identity(question)).await?;
+        let decision = budget.spend(Stage::Identity, gate.identity(question)).await?;
         story.identity_by = decision.by;
         Ok(decision.answer)
     }
 
-    async fn settle_namespace(&self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Result<(), Refusal> {
-        let question = NamespaceQuestion { peer: &story.peer, hello: &self.hello, chain: &self.chain };
-        let decision = budget.spend(Stage::Namespace, tls.gate.namespace(question)).await?;
-        match decision.answer {
-            NamespaceOutcome::Found(namespace) => {
-                story.namespace = namespace;
-                story.namespace_by = decision.by;
-                Ok(())
-            }
-            NamespaceOutcome::NeedCertificate => {
-                let detail = if self.chain.is_empty() {
-                    "the namespace depends on the client's certificate, and the client showed none"
-                } else {
-                    "a plugin asked for the client's certificate again after it had been given"
-                };
-                Err(Refusal { by: decision.by, ..Refusal::new(Stage::Namespace, Why::NotAllowed, detail) })
-            }
-            NamespaceOutcome::Undecided => Ok(()),
+    async fn settle_namespace(&self, gate: &dyn Gate, budget: &mut Budget, story: &mut Story) -> Result<(), Refusal> {
+        let decision = ask_namespace(gate, &self.hello, &self.chain, budget, story).await?;
+        if decision.answer != NamespaceOutcome::NeedCertificate {
+            return Ok(());
         }
+        let detail = if self.chain.is_empty() {
+            NO_CERTIFICATE
+        } else {
+            "a plugin asked for the client's certificate again after it had been given"
+        };
+        Err(Refusal { by: decision.by, ..Refusal::new(Stage::Namespace, Why::NotAllowed, detail) })
     }
 }
+
+/// Why a plugin that goes by the certificate has nothing to go by.
+pub(super) const NO_CERTIFICATE: &str = "the namespace depends on the client's certificate, and the client showed none";
 
 /// Where a certificate has more than one, or one that cannot be read, none is the one.
 fn common_name(facts: &CertFacts) -> Option<String> {

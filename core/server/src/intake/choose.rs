@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use postern_identity::{
-    BundleRef, CertificateQuestion, ClientAuthWish, ClientHello, NamespaceOutcome, NamespaceQuestion, Refusal, Stage,
-    Why,
+    BundleRef, CertFacts, CertificateQuestion, ClientAuthWish, ClientHello, Decision, Gate, NamespaceOutcome,
+    NamespaceQuestion, Refusal, Stage, Why,
 };
 use postern_tls::Bundle;
 use tokio::net::TcpStream;
@@ -13,7 +13,7 @@ use tokio_rustls::StartHandshake;
 use super::Budget;
 use super::handshake::send_alert;
 use super::hello::Greeted;
-use crate::policy::TlsGate;
+use crate::policy::{Decisions, TlsGate};
 use crate::report::Story;
 
 /// A certificate has been chosen among those in the listener's reach.
@@ -48,26 +48,35 @@ async fn decide(
     budget: &mut Budget,
     story: &mut Story,
 ) -> Result<(Arc<Bundle>, ClientAuthWish, bool), Refusal> {
-    story.namespace.clone_from(&tls.namespace);
-    let question = NamespaceQuestion { peer: &story.peer, hello, chain: &[] };
-    let decision = budget.spend(Stage::Namespace, tls.gate.namespace(question)).await?;
-    let namespace_open = match decision.answer {
-        NamespaceOutcome::Found(namespace) => {
-            story.namespace = namespace;
-            story.namespace_by = decision.by;
-            false
-        }
-        NamespaceOutcome::NeedCertificate => true,
-        NamespaceOutcome::Undecided => false,
-    };
+    let Decisions { gate, namespace, .. } = &tls.decisions;
+    story.namespace.clone_from(namespace);
+    let outcome = ask_namespace(gate.as_ref(), hello, &[], budget, story).await?;
+    let namespace_open = outcome.answer == NamespaceOutcome::NeedCertificate;
 
     let question = CertificateQuestion { peer: &story.peer, hello, namespace: &story.namespace };
-    let decision = budget.spend(Stage::Certificate, tls.gate.certificate(question)).await?;
+    let decision = budget.spend(Stage::Certificate, gate.certificate(question)).await?;
     let choice = decision.answer;
     let bundle = tls.keyring.bundle(&choice.bundle).ok_or_else(|| out_of_reach(&choice.bundle))?;
     story.bundle = Some(choice.bundle);
     story.bundle_by = decision.by;
     Ok((Arc::clone(bundle), choice.client_auth, namespace_open))
+}
+
+/// Asks for the namespace, and keeps it in the story where there is one.
+pub(super) async fn ask_namespace(
+    gate: &dyn Gate,
+    hello: &ClientHello,
+    chain: &[Arc<CertFacts>],
+    budget: &mut Budget,
+    story: &mut Story,
+) -> Result<Decision<NamespaceOutcome>, Refusal> {
+    let question = NamespaceQuestion { peer: &story.peer, hello, chain };
+    let decision = budget.spend(Stage::Namespace, gate.namespace(question)).await?;
+    if let NamespaceOutcome::Found(namespace) = &decision.answer {
+        story.namespace.clone_from(namespace);
+        story.namespace_by.clone_from(&decision.by);
+    }
+    Ok(decision)
 }
 
 /// The gate checks its plugins' answers, so this names a fault of the gate.

@@ -6,14 +6,15 @@
 //!          hello     choose    handshake  authorize     upgrade    connect
 //! ```
 //!
-//! A connection without TLS enters the pipe at `Identified`, as nobody. The upgrade does something on `ws`
-//! and `wss` alone.
+//! A connection without TLS enters the pipe at `Identified`: as nobody, or, where a proxy ended TLS whose word the
+//! operator takes, as whom the plugins make of that. The upgrade does something on `ws` and `wss` alone.
 
 mod authorize;
 mod choose;
 mod connect;
 mod handshake;
 mod hello;
+mod plain;
 pub(crate) mod proxy;
 mod stream;
 mod upgrade;
@@ -28,7 +29,7 @@ use tokio::net::TcpStream;
 pub(crate) use connect::Admitted;
 pub(crate) use stream::Stream;
 
-use crate::policy::{ListenerPolicy, TlsGate};
+use crate::policy::{Entrance, ListenerPolicy, TlsGate};
 use crate::report::Story;
 
 /// From accept to a complete CONNECT.
@@ -57,9 +58,10 @@ pub(crate) struct Identified {
 /// The whole way in. `story` learns what was decided even where the way ends early.
 pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admitted, Refusal> {
     let Accepted { socket, at, policy, began } = accepted;
-    let identified = match &policy.tls {
-        None => Identified { stream: Stream::Plain(socket), identity: Ok(None), common_name: None },
-        Some(tls) => secure(socket, at, tls, story).await?,
+    let identified = match &policy.entrance {
+        Entrance::Open => Identified { stream: Stream::Plain(socket), identity: Ok(None), common_name: None },
+        Entrance::Plain(gate) => plain::identify(socket, gate, story).await,
+        Entrance::Tls(tls) => secure(socket, at, tls, story).await?,
     };
     let carried = identified.carry(&policy, at, story).await?;
     carried.read_connect(&policy, at, began, story).await
@@ -67,7 +69,7 @@ pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admi
 
 async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story) -> Result<Identified, Refusal> {
     let deadline = tokio::time::Instant::from_std(at + tls.handshake_timeout);
-    let mut budget = Budget(tls.gate_budget);
+    let mut budget = Budget(tls.decisions.budget);
     let handshake = async {
         let greeted = hello::read_hello(socket, at, story).await?;
         let chosen = greeted.choose(tls, &mut budget, story).await?;

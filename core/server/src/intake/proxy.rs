@@ -1,12 +1,11 @@
-//! The PROXY protocol, versions 1 and 2: the address that a proxy in front saw. Only proxies that the
-//! operator trusts are listened to; the caller sees to that, and to the deadline.
-//!
-//! What a version 2 header tells of TLS between client and proxy is read for its form alone. A certificate
-//! that somebody else verified is not one that was verified here.
+//! The PROXY protocol, versions 1 and 2: the address that a proxy in front saw, and what it says of TLS between the
+//! client and itself. Only proxies that the operator trusts are listened to; the caller sees to that, and to the
+//! deadline.
 
 use std::net::SocketAddr;
 
-use proxy_header::{ParseConfig, Protocol, ProxyHeader, Tlv, Tlvs};
+use postern_identity::ProxiedTls;
+use proxy_header::{ParseConfig, Protocol, ProxyHeader, SslInfo, Tlv, Tlvs};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The first bytes of version 2.
@@ -24,9 +23,22 @@ const LINE_BYTES_MAX: usize = 107;
 /// The shortest line, `PROXY UNKNOWN` with its end.
 const LINE_BYTES_MIN: usize = 15;
 
+/// Longest text of a field that is kept, in bytes: a DNS name has no more.
+const TEXT_BYTES_MAX: usize = 255;
+
+/// What a header says of the connection behind it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The client's address.
+    pub(crate) source: SocketAddr,
+    pub(crate) authority: Option<String>,
+    pub(crate) alpn: Option<String>,
+    pub(crate) tls: Option<ProxiedTls>,
+}
+
 /// Reads exactly the header. None where the proxy speaks for itself (`LOCAL`, `UNKNOWN`): the socket's own
 /// address is the peer's then. The error is for the log.
-pub(crate) async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, String> {
+pub(crate) async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<Told>, String> {
     let mut header = vec![read_byte(stream).await?];
     match header[0] {
         b'P' => read_line(stream, &mut header).await?,
@@ -71,7 +83,7 @@ async fn read_binary<S: AsyncRead + Unpin>(stream: &mut S, header: &mut Vec<u8>)
     read_more(stream, header, length).await
 }
 
-fn parse(header: &[u8]) -> Result<Option<SocketAddr>, String> {
+fn parse(header: &[u8]) -> Result<Option<Told>, String> {
     // A proxy's own connection: whatever else the header holds is to be passed over (section 2.2 of the standard).
     if header.starts_with(SIGNATURE) && header[SIGNATURE.len()] == 0x20 {
         return Ok(None);
@@ -84,34 +96,84 @@ fn parse(header: &[u8]) -> Result<Option<SocketAddr>, String> {
     if length != header.len() {
         return Err("bytes behind the header's end".to_owned());
     }
-    check(parsed.tlvs(), true)?;
+    let said = Said::read(parsed.tlvs())?;
     match parsed.proxied_address() {
         None => Ok(None),
-        Some(address) if address.protocol == Protocol::Stream => Ok(Some(address.source)),
+        Some(address) if address.protocol == Protocol::Stream => {
+            let tls = said.tls.map(|tls| tls.of_client()).transpose()?.flatten();
+            Ok(Some(Told { source: address.source, authority: said.authority, alpn: said.alpn, tls }))
+        }
         Some(_) => Err("the header speaks of datagrams".to_owned()),
     }
 }
 
-/// A field that is longer than what is left would be read past its end by a careless reader.
-fn check(fields: Tlvs<'_>, outer: bool) -> Result<(), String> {
-    for field in fields {
-        match field {
-            Ok(Tlv::Ssl(ssl)) if outer => check(ssl.tlvs(), false)?,
-            Ok(Tlv::Authority(name)) if name.contains(char::is_control) => {
-                return Err("a control character in the name that the client asked for".to_owned());
-            }
-            Ok(_) => {}
-            Err(_) => {
-                return Err("a field of the header is longer than the header, or not what it should be".to_owned());
+/// The fields that are of use, each at most once: of two names nobody could say which one holds.
+#[derive(Default)]
+struct Said<'h> {
+    authority: Option<String>,
+    alpn: Option<String>,
+    tls: Option<Tls<'h>>,
+}
+
+struct Tls<'h>(SslInfo<'h>);
+
+impl<'h> Said<'h> {
+    fn read(fields: Tlvs<'h>) -> Result<Self, String> {
+        let mut said = Self::default();
+        for field in fields {
+            match field.map_err(|_| misshapen())? {
+                Tlv::Authority(name) => once(&mut said.authority, "authority", text(&name)?)?,
+                Tlv::Alpn(name) => {
+                    let name = std::str::from_utf8(&name).map_err(|_| "an ALPN protocol that is no text".to_owned())?;
+                    once(&mut said.alpn, "ALPN", text(name)?)?;
+                }
+                Tlv::Ssl(tls) => once(&mut said.tls, "TLS", Tls(tls))?,
+                _ => {}
             }
         }
+        Ok(said)
     }
-    Ok(())
+}
+
+impl Tls<'_> {
+    /// None where the client came to the proxy without TLS.
+    fn of_client(&self) -> Result<Option<ProxiedTls>, String> {
+        let mut client = ProxiedTls::default();
+        for field in self.0.tlvs() {
+            match field.map_err(|_| misshapen())? {
+                Tlv::SslVersion(version) => once(&mut client.version, "TLS version", text(&version)?)?,
+                Tlv::SslCipher(cipher) => once(&mut client.cipher, "cipher", text(&cipher)?)?,
+                Tlv::SslCn(name) => once(&mut client.common_name, "common name", text(&name)?)?,
+                _ => {}
+            }
+        }
+        let shown = self.0.client_cert_conn() || self.0.client_cert_sess();
+        client.verified = shown && self.0.verify() == 0;
+        Ok(self.0.client_ssl().then_some(client))
+    }
+}
+
+fn once<T>(place: &mut Option<T>, what: &str, value: T) -> Result<(), String> {
+    if place.replace(value).is_some() { Err(format!("the header says the {what} more than once")) } else { Ok(()) }
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.contains(char::is_control) {
+        return Err("a control character in a name of the header".to_owned());
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("a name of more than {TEXT_BYTES_MAX} bytes in the header"));
+    }
+    Ok(text.to_owned())
+}
+
+fn misshapen() -> String {
+    "a field of the header is longer than the header, or not what it should be".to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use proxy_header::{ProxiedAddress, SslInfo};
+    use proxy_header::ProxiedAddress;
 
     use super::*;
 
@@ -123,7 +185,7 @@ mod tests {
         let mut left = bytes.as_slice();
         let found = read_header(&mut left).await?;
         assert_eq!(left, REST, "what comes behind the header is not the header's");
-        Ok(found.map(|address| address.to_string()))
+        Ok(found.map(|told| told.source.to_string()))
     }
 
     /// Version 2 with this command, family and content.
@@ -159,6 +221,40 @@ mod tests {
         let fields = [Tlv::Authority("mqtt.example.org".into()), Tlv::Ssl(tls), Tlv::Noop(3)];
         ProxyHeader::with_tlvs(Some(address), fields).encode_v2(&mut header).unwrap();
         assert_eq!(read(&header).await, Ok(Some(source.to_string())));
+    }
+
+    /// What is told of TLS, with these flags and result of the proxy's verification.
+    fn told(conn: bool, sess: bool, verify: u32, names: &[&'static str]) -> Result<Option<ProxiedTls>, String> {
+        let address = ProxiedAddress::stream("192.0.2.7:50000".parse().unwrap(), "192.0.2.1:8883".parse().unwrap());
+        let mut tls = SslInfo::new(true, conn, sess, verify);
+        tls.append_tlv(Tlv::SslVersion("TLSv1.3".into()));
+        for name in names {
+            tls.append_tlv(Tlv::SslCn((*name).into()));
+        }
+        let mut header = Vec::new();
+        ProxyHeader::with_tlvs(Some(address), [Tlv::Ssl(tls)]).encode_v2(&mut header).unwrap();
+        parse(&header).map(|told| told.unwrap().tls)
+    }
+
+    #[test]
+    fn a_certificate_counts_as_verified_only_where_it_was_shown_and_the_proxy_says_so() {
+        for (conn, sess, verify, expect) in
+            [(true, true, 0, true), (false, true, 0, true), (true, true, 1, false), (false, false, 0, false)]
+        {
+            let tls = told(conn, sess, verify, &["device"]).unwrap().unwrap();
+            assert_eq!(tls.verified, expect, "{conn} {sess} {verify}");
+            assert_eq!((tls.version.as_deref(), tls.common_name.as_deref()), (Some("TLSv1.3"), Some("device")));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_said_twice_or_in_control_characters_or_without_end_is_refused() {
+        let long: &'static str = Box::leak("x".repeat(TEXT_BYTES_MAX + 1).into_boxed_str());
+        for names in [&["a", "a"][..], &["a\nb"], &[long]] {
+            assert!(told(true, true, 0, names).is_err(), "{names:?}");
+        }
+        assert!(told(true, true, 0, &[&long[1..]]).is_ok());
+        assert_eq!(told(true, true, 0, &[]).unwrap().unwrap().common_name, None);
     }
 
     #[tokio::test]

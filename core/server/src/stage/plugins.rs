@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem, Tls};
+use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem};
 use postern_identity::BundleDirectory;
 use postern_plugin::{Hook, Host, LoadError, Plugin, PluginSpec};
-use postern_tls::ClientAuth;
 
 /// What a listener's gate runs.
 pub(super) struct Plugins {
@@ -19,10 +18,10 @@ pub(super) struct Plugins {
 impl Plugins {
     /// A certificate that was verified lets its holder in, but says nothing about who it is unless a plugin maps
     /// it. The configuration cannot see what a listed plugin decides, and warns itself where none is listed.
-    pub(super) fn unmapped(&self, listener: &Listener, auth: ClientAuth) -> Option<Problem> {
+    pub(super) fn unmapped(&self, listener: &Listener, verified: bool) -> Option<Problem> {
         let mapped = self.loaded.iter().any(|plugin| plugin.hooks().contains(&Hook::Identity));
         let listed = listener.plugins.as_ref().is_some_and(|plugins| !plugins.is_empty());
-        (auth != ClientAuth::Off && listed && !mapped).then(|| Problem {
+        (verified && listed && !mapped).then(|| Problem {
             path: format!("listeners.{}.{}", listener.kind.word(), listener.name),
             at: listener.at.clone(),
             text: "client certificates are verified, but no plugin maps them to an identity: any holder of one may \
@@ -43,12 +42,11 @@ struct Wanted {
 /// Loads them all and collects every problem.
 pub(super) async fn load(
     listener: &Listener,
-    tls: &Tls,
     config: &Config,
     host: &Host,
     directory: &Arc<dyn BundleDirectory>,
 ) -> Result<Plugins, Vec<Problem>> {
-    let wanted = wanted(listener, tls, config);
+    let wanted = wanted(listener, config);
     let longest_timeouts = wanted.iter().filter_map(|w| w.entry.timeout).sum();
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
@@ -78,7 +76,7 @@ fn hint(error: &LoadError, entry: &PluginEntry, standard: bool) -> String {
     }
 }
 
-fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
+fn wanted(listener: &Listener, config: &Config) -> Vec<Wanted> {
     let listener_path = format!("listeners.{}.{}", listener.kind.word(), listener.name);
     if let Some(listed) = &listener.plugins {
         return listed
@@ -91,7 +89,7 @@ fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
             })
             .collect();
     }
-    standard(listener, tls)
+    standard(listener)
         .into_iter()
         .map(|(name, json)| Wanted {
             path: format!("{listener_path} (standard plugin {name})"),
@@ -103,9 +101,9 @@ fn wanted(listener: &Listener, tls: &Tls, config: &Config) -> Vec<Wanted> {
 
 /// What a listener without a `plugins` list runs: managed bundles call for the first two, identity
 /// settings for the last one.
-fn standard(listener: &Listener, tls: &Tls) -> Vec<(&'static str, serde_json::Value)> {
+fn standard(listener: &Listener) -> Vec<(&'static str, serde_json::Value)> {
     let mut plugins = Vec::new();
-    if super::is_managed(tls) {
+    if listener.tls.as_ref().is_some_and(super::is_managed) {
         plugins.push(("namespace-lookup", serde_json::json!({})));
         plugins.push(("sni-selector", serde_json::json!({})));
     }
