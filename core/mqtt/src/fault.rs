@@ -86,9 +86,21 @@ pub enum Fault {
     /// MQTT-4.12.0-1
     #[error("the authentication method is not offered")]
     AuthenticationMethod,
-    /// MQTT-4.12.0-6 and -7
+    /// MQTT-4.12.0-7
     #[error("AUTH without an authentication method in CONNECT")]
     UnexpectedAuth,
+    /// MQTT-4.12.0-5, MQTT-4.12.1-1
+    #[error("AUTH with another authentication method than CONNECT, or with none")]
+    OtherAuthenticationMethod,
+    /// MQTT-4.12.0-3, 4.12.1: it continues what nobody asked to be continued, or begins what is going on.
+    #[error("AUTH where it is not the client's turn to say this")]
+    AuthOutOfTurn,
+    /// [`crate::exchange::AUTH_PACKETS_MAX`]
+    #[error("too many AUTH packets in one exchange")]
+    TooManyAuths,
+    /// MQTT-3.1.2-30
+    #[error("a packet other than AUTH and DISCONNECT before CONNACK")]
+    BeforeConnAck,
     /// MQTT-2.2.1-2 to -4
     #[error("packet identifier 0")]
     PacketIdZero,
@@ -162,6 +174,9 @@ impl Fault {
             | Self::PropertyValue
             | Self::AuthenticationData
             | Self::UnexpectedAuth
+            | Self::OtherAuthenticationMethod
+            | Self::AuthOutOfTurn
+            | Self::BeforeConnAck
             | Self::PacketIdZero
             | Self::TopicMissing
             | Self::ResponseTopic
@@ -173,7 +188,7 @@ impl Fault {
             Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             Self::ClientIdMissing => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
-            Self::TooManyUserProperties | Self::TooManyFilters => ReasonCode::QUOTA_EXCEEDED,
+            Self::TooManyUserProperties | Self::TooManyFilters | Self::TooManyAuths => ReasonCode::QUOTA_EXCEEDED,
             Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
             Self::TopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
             Self::TopicAlias => ReasonCode::TOPIC_ALIAS_INVALID,

@@ -6,6 +6,7 @@
 //! Nothing outside this crate knows which version a connection speaks.
 
 mod alias;
+pub mod exchange;
 mod fault;
 pub mod limits;
 pub mod link;

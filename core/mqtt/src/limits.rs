@@ -8,9 +8,9 @@
 /// See the constant named beside each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest CONNECT in bytes: what a stranger may make us buffer. [`CONNECT_PACKET_BYTES`]
+    /// Largest packet before CONNACK in bytes: what a stranger may make us buffer. [`CONNECT_PACKET_BYTES`]
     pub connect_packet_bytes: u32,
-    /// Largest packet after CONNECT in bytes. [`PACKET_BYTES`]
+    /// Largest packet after CONNACK in bytes. [`PACKET_BYTES`]
     pub packet_bytes: u32,
     /// Highest inbound topic alias; CONNACK must announce it. [`TOPIC_ALIAS_MAXIMUM`]
     pub topic_alias_maximum: u16,
@@ -27,6 +27,8 @@ pub struct Limits {
     /// What a client gets that asks for keep alive 0 (none), in seconds; 0 lets it be silent for ever. 5.0 and
     /// 3.x as above. [`KEEP_ALIVE_DEFAULT_S`]
     pub keep_alive_default_s: u16,
+    /// The Authentication Methods that are offered (4.12); a CONNECT with another one is refused. Names of 5.0 alone.
+    pub authentication_methods: &'static [&'static str],
 }
 
 /// Room for long credentials and a will, yet 10,000 strangers hold no more than 160 MB.
@@ -57,6 +59,7 @@ impl Default for Limits {
             filters: FILTERS,
             keep_alive_max_s: KEEP_ALIVE_MAX_S,
             keep_alive_default_s: KEEP_ALIVE_DEFAULT_S,
+            authentication_methods: &[],
         }
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! ```text
 //!   Fresh --CONNECT--> Greeted --CONNACK 0x00--> Live --DISCONNECT, either way--> Ended
-//!     |                   |                        |                                ^
+//!     |                  | ^                       | ^                              ^
+//!     |                 AUTH, to and fro          AUTH, to and fro                  |
 //!     +------ fault ------+----- CONNACK 0x8X -----+------------- fault ------------+
 //! ```
 
 use bytes::BytesMut;
 
 use crate::alias::{Aliases, Naming};
+use crate::exchange::{Exchange, name_in_conn_ack};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::packet::{ConnAck, Connect, Disconnect, Packet, Version};
@@ -24,7 +26,10 @@ pub use crate::wire::Sent;
 /// The order of calls: `receive` until it returns the CONNECT; then `send` a CONNACK, carrying
 /// [`Link::server_keep_alive`]; if it was a success, `receive` and `send` as they come. Nothing is received
 /// between CONNECT and CONNACK, so that nothing of a refused client is ever acted upon (MQTT-3.1.4-6): the
-/// driver should not read from the socket meanwhile either. After an error: send [`LinkError::farewell`] if
+/// driver should not read from the socket meanwhile either. The exception is an exchange of AUTH packets (4.12), if
+/// the CONNECT has an Authentication Method, which is one of [`Limits::authentication_methods`]: each AUTH that was
+/// sent with 0x18 lets one AUTH be received. Later the client may begin another exchange, answered by AUTH 0x18 and
+/// 0x00. The link names the method in what is sent; the data are the driver's. After an error: send [`LinkError::farewell`] if
 /// there is one, and close. All times are milliseconds of one monotonic clock.
 #[derive(Debug)]
 pub struct Link {
@@ -36,6 +41,8 @@ pub struct Link {
     /// From here to the client. Those of the other direction are the decoder's: the two have nothing to do with
     /// each other (3.3.2.3.4).
     aliases: Aliases,
+    /// None where the CONNECT had no Authentication Method.
+    exchange: Option<Exchange>,
 }
 
 #[derive(Debug)]
@@ -114,20 +121,20 @@ impl Link {
     /// A connection that awaits its CONNECT.
     pub fn new(limits: Limits, now_ms: u64) -> Self {
         let decoder = Decoder::new(Sender::Client, None, limits);
-        Self { decoder, limits, state: State::Fresh, heard_ms: now_ms, aliases: Aliases::new(0) }
+        Self { decoder, limits, state: State::Fresh, heard_ms: now_ms, aliases: Aliases::new(0), exchange: None }
     }
 
     /// Takes the next whole packet out of `input`; `None`: more bytes are needed, or the CONNECT was not yet
-    /// answered. A PINGREQ is handed out and waits for its PINGRESP (MQTT-3.12.4-1). AUTH is never handed out.
+    /// answered. A PINGREQ is handed out and waits for its PINGRESP (MQTT-3.12.4-1), an AUTH for an AUTH or CONNACK.
     ///
     /// Type and flags are checked when their byte is there, the size when the length is there, so `input` need
-    /// not hold more than [`Limits::packet_bytes`], and [`Limits::connect_packet_bytes`] before CONNECT.
+    /// not hold more than [`Limits::packet_bytes`], and [`Limits::connect_packet_bytes`] before CONNACK.
     pub fn receive(&mut self, now_ms: u64, input: &mut BytesMut) -> Result<Option<Packet>, LinkError> {
         match self.state {
-            State::Greeted(_) => return Ok(None),
+            State::Greeted(_) if !self.exchange.as_ref().is_some_and(Exchange::awaits_client) => return Ok(None),
             State::Ended { .. } if input.is_empty() => return Ok(None),
             State::Ended { .. } => return Err(LinkError { fault: Fault::AfterEnd, farewell: Farewell::None }),
-            State::Fresh | State::Live(_) => {}
+            State::Fresh | State::Greeted(_) | State::Live(_) => {}
         }
         let received = self.decoder.next(input).and_then(|packet| {
             let Some(packet) = packet else { return Ok(None) };
@@ -145,7 +152,13 @@ impl Link {
                 // MQTT-3.1.2-26, MQTT-3.1.2-27
                 let maximum = connect.topic_alias_maximum.unwrap_or(0).min(self.limits.outbound_topic_aliases);
                 self.aliases = Aliases::new(maximum);
+                self.exchange = connect.authentication_method.clone().map(Exchange::new);
                 self.state = State::Greeted(Client::new(connect, &self.limits));
+            }
+            Packet::Auth(auth) => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.hear(auth);
+                }
             }
             Packet::Disconnect(_) => self.state = State::OVER,
             _ => {}
@@ -156,25 +169,33 @@ impl Link {
     /// What only the conversation tells of a well-formed packet.
     fn check(&self, packet: &Packet) -> Result<(), Fault> {
         match (packet, &self.state) {
-            // Enhanced authentication is not offered (MQTT-4.12.0-1).
-            (Packet::Connect(connect), _) if connect.authentication_method.is_some() => {
-                Err(Fault::AuthenticationMethod)
-            }
-            // So no AUTH can belong to one that was agreed on (MQTT-4.12.0-6, -7).
-            (Packet::Auth(_), _) => Err(Fault::UnexpectedAuth),
-            (Packet::Disconnect(disconnect), State::Live(client))
+            (Packet::Connect(connect), _) => self.check_method(connect),
+            (Packet::Auth(auth), state) => match &self.exchange {
+                Some(exchange) => exchange.check(auth, matches!(state, State::Live(_))),
+                None => Err(Fault::UnexpectedAuth),
+            },
+            (Packet::Disconnect(disconnect), State::Greeted(client) | State::Live(client))
                 if client.session_ends && disconnect.session_expiry.is_some_and(|seconds| seconds != 0) =>
             {
                 Err(Fault::SessionExpiryRaised)
             }
+            (Packet::Disconnect(_), _) => Ok(()),
+            (_, State::Greeted(_)) => Err(Fault::BeforeConnAck),
             _ => Ok(()),
         }
+    }
+
+    /// MQTT-4.12.0-1
+    fn check_method(&self, connect: &Connect) -> Result<(), Fault> {
+        let is_offered = |method: &str| self.limits.authentication_methods.contains(&method);
+        let fits = connect.authentication_method.as_deref().is_none_or(is_offered);
+        if fits { Ok(()) } else { Err(Fault::AuthenticationMethod) }
     }
 
     fn end(&mut self, fault: Fault) -> LinkError {
         let has_return_code = matches!(fault, Fault::ProtocolLevel(_) | Fault::ClientIdMissing);
         let farewell = match (&self.state, self.decoder.version()) {
-            (State::Fresh, Some(Version::V5)) => Farewell::ConnAck,
+            (State::Fresh | State::Greeted(_), Some(Version::V5)) => Farewell::ConnAck,
             (State::Fresh, Some(_)) if has_return_code => Farewell::ConnAck,
             (State::Live(_), Some(Version::V5)) => Farewell::Disconnect,
             _ => Farewell::None,
@@ -202,18 +223,36 @@ impl Link {
                 let disconnect = Disconnect { session_expiry: None, ..disconnect.clone() };
                 write(style, self.packet_bytes(), &Packet::Disconnect(disconnect), output)
             }
+            Packet::ConnAck(ack) => {
+                let ack = Box::new(name_in_conn_ack(self.exchange.as_ref(), ack));
+                write(style, self.packet_bytes(), &Packet::ConnAck(ack), output)
+            }
+            Packet::Auth(auth) => match &self.exchange {
+                Some(exchange) => write(style, self.packet_bytes(), &Packet::Auth(exchange.name_in_auth(auth)), output),
+                None => return Sent::NotInThisVersion,
+            },
             _ => write(style, self.packet_bytes(), packet, output),
         };
+        self.go_on(packet, sent);
+        sent
+    }
+
+    /// What follows from a packet that was, or could not be, written.
+    fn go_on(&mut self, packet: &Packet, sent: Sent) {
         match (packet, &self.state) {
             (Packet::ConnAck(ack), State::Greeted(client)) if sent == Sent::Written && !ack.reason.is_error() => {
                 self.state = State::Live(*client);
+                self.decoder.admit();
+                self.exchange.iter_mut().for_each(|exchange| exchange.said(ack.reason));
             }
             (Packet::ConnAck(_) | Packet::Disconnect(_), _) => {
                 self.state = State::OVER;
             }
+            (Packet::Auth(auth), _) if sent == Sent::Written => {
+                self.exchange.iter_mut().for_each(|exchange| exchange.said(auth.reason));
+            }
             _ => {}
         }
-        sent
     }
 
     /// Writes a PUBLISH, shorter where an alias stands for its topic.
@@ -242,16 +281,21 @@ impl Link {
             (Packet::ConnAck(_), State::Greeted(_) | State::Ended { farewell: Farewell::ConnAck, .. })
             | (Packet::Disconnect(_), State::Live(_) | State::Ended { farewell: Farewell::Disconnect, .. })
             | (Packet::Publish(_), State::Live(_)) => Keep::ALL,
-            (packet, State::Live(client)) if is_of_server(packet) => {
-                if client.wants_problems {
-                    Keep::ALL
-                } else {
-                    Keep::NEITHER
-                }
+            (packet, State::Greeted(client) | State::Live(client)) if self.may_explain(packet) => {
+                if client.wants_problems { Keep::ALL } else { Keep::NEITHER }
             }
             _ => return None,
         };
         Some(Style { version, keep, naming: Naming::Name })
+    }
+
+    /// Whether it is one of the packets that carry an explanation only where the client wants it, and its turn.
+    fn may_explain(&self, packet: &Packet) -> bool {
+        let is_live = matches!(self.state, State::Live(_));
+        match (packet, &self.exchange) {
+            (Packet::Auth(auth), Some(exchange)) => exchange.may_say(auth.reason, is_live),
+            _ => is_live && is_of_server(packet),
+        }
     }
 
     fn packet_bytes(&self) -> usize {
@@ -298,7 +342,7 @@ impl Client {
     }
 }
 
-/// What a server may say between CONNACK and DISCONNECT, apart from PUBLISH (table 2-1).
+/// What a server may say between CONNACK and DISCONNECT, apart from PUBLISH and AUTH (table 2-1).
 fn is_of_server(packet: &Packet) -> bool {
     matches!(
         packet,

@@ -145,7 +145,7 @@ pub struct Connect {
     /// Authentication Method.
     pub authentication_method: Option<Arc<str>>,
     /// Authentication Data.
-    pub authentication_data: Option<Bytes>,
+    pub authentication_data: Option<AuthenticationData>,
 }
 
 /// A password. `Debug` does not show it.
@@ -155,6 +155,16 @@ pub struct Password(pub Bytes);
 impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(password)")
+    }
+}
+
+/// What an authentication method has to say (4.12). `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthenticationData(pub Bytes);
+
+impl std::fmt::Debug for AuthenticationData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(authentication data)")
     }
 }
 
@@ -357,7 +367,7 @@ pub struct ConnAck {
     /// Authentication Method.
     pub authentication_method: Option<Arc<str>>,
     /// Authentication Data.
-    pub authentication_data: Option<Bytes>,
+    pub authentication_data: Option<AuthenticationData>,
 }
 
 /// 3.14 DISCONNECT
@@ -390,14 +400,14 @@ impl Disconnect {
 }
 
 /// 3.15 AUTH
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Auth {
     /// Success, continue or re-authenticate.
     pub reason: ReasonCode,
     /// Authentication Method.
     pub method: Option<Arc<str>>,
     /// Authentication Data.
-    pub data: Option<Bytes>,
+    pub data: Option<AuthenticationData>,
     /// Reason String.
     pub reason_string: Option<Arc<str>>,
     /// User Properties.

@@ -32,12 +32,6 @@ fn link(maximum: Option<u16>) -> Link {
     live_with(Connect { topic_alias_maximum: maximum, ..connect(V5) }, Limits::default())
 }
 
-fn said(link: &mut Link, packet: &Packet) -> Vec<u8> {
-    let mut output = BytesMut::new();
-    assert_eq!(link.send(packet, &mut output), Sent::Written);
-    output.to_vec()
-}
-
 /// The alias in a PUBLISH of QoS 0 whose only property it is; none if it has none.
 fn alias_of(bytes: &[u8]) -> Option<u16> {
     let topic = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));

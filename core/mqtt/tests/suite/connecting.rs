@@ -211,13 +211,6 @@ fn unknown_and_misplaced_properties_are_malformed() {
     refuses_connect(&connect_bytes(5, 6, "", "0001 61 03 21 0001 0001 77 0000"), Fault::PropertyMisplaced, &said);
 }
 
-/// v5: MQTT-4.12.0-1
-#[test]
-fn mqtt_4_12_0_1_enhanced_authentication_is_declined() {
-    let said = conn_ack_hex(ReasonCode::BAD_AUTHENTICATION_METHOD);
-    refuses_connect(&connect_bytes(5, 2, "15 0001 61", "0001 61"), Fault::AuthenticationMethod, &said);
-}
-
 /// v5: MQTT-4.12.0-7
 #[test]
 fn b_16_mqtt_4_12_0_7_auth_without_a_method_in_connect_is_refused() {

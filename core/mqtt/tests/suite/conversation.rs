@@ -15,12 +15,6 @@ const V3: Version = Version::V3_1_1;
 
 const ID: PacketId = PacketId::MIN;
 
-fn said(link: &mut Link, packet: &Packet) -> Vec<u8> {
-    let mut output = BytesMut::new();
-    assert_eq!(link.send(packet, &mut output), Sent::Written, "{packet:?}");
-    output.to_vec()
-}
-
 fn pairs() -> UserProperties {
     vec![("k".into(), "v".into())]
 }
@@ -250,13 +244,7 @@ fn in_3_x_there_is_no_disconnect_from_the_server_yet_it_ends_the_connection() {
 /// v5: MQTT-3.2.0-2, MQTT-4.12.0-6
 #[test]
 fn auth_and_what_only_clients_say_are_never_written() {
-    let auth = Auth {
-        reason: ReasonCode::CONTINUE_AUTHENTICATION,
-        method: None,
-        data: None,
-        reason_string: None,
-        user_properties: Vec::new(),
-    };
+    let auth = Auth { reason: ReasonCode::CONTINUE_AUTHENTICATION, ..Auth::default() };
     for version in VERSIONS {
         let mut output = BytesMut::new();
         for packet in [Packet::Auth(auth.clone()), Packet::PingReq, Packet::Connect(Box::new(connect(version)))] {

@@ -2,6 +2,7 @@
 //! properties that hold for all packets.
 
 mod aliases;
+mod authenticating;
 mod connecting;
 mod conversation;
 mod framing;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postern_mqtt::packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, InvalidFilter, Message, Packet, Password, Publish, QoS, RetainHandling,
-    SubAck, Subscribe, Subscription, Unsubscribe, UserProperties, Version, Will,
+    Ack, Auth, AuthenticationData, ConnAck, Connect, Disconnect, InvalidFilter, Message, Packet, Password, Publish,
+    QoS, RetainHandling, SubAck, Subscribe, Subscription, Unsubscribe, UserProperties, Version, Will,
 };
 use postern_mqtt::wire::Sender;
 use postern_mqtt::{Filter, ReasonCode, Topic};
@@ -105,7 +105,7 @@ prop_compose! {
                 request_response_information,
                 request_problem_information,
                 user_properties,
-                authentication_data: data.filter(|_| method.is_some()),
+                authentication_data: data.filter(|_| method.is_some()).map(AuthenticationData),
                 authentication_method: method,
                 ..plain
             }
@@ -137,7 +137,8 @@ prop_compose! {
                 subscription_ids_available: ids,
                 shared_subscription_available: shared,
                 maximum_packet_size, server_keep_alive, assigned_client_id, reason_string, response_information,
-                server_reference, authentication_method, user_properties, authentication_data,
+                server_reference, authentication_method, user_properties,
+                authentication_data: authentication_data.map(AuthenticationData),
                 ..plain
             }
         } else {
@@ -262,6 +263,7 @@ prop_compose! {
         (method, data, reason_string) in (option::of(text()), option::of(data()), option::of(text())),
         user_properties in pairs(),
     ) -> Packet {
+        let data = data.map(AuthenticationData);
         Packet::Auth(Auth { reason: ReasonCode(reason), method, data, reason_string, user_properties })
     }
 }

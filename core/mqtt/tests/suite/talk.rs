@@ -69,6 +69,14 @@ pub(crate) fn wire(version: Version, packet: &Packet) -> Vec<u8> {
     output.to_vec()
 }
 
+/// What a link makes of a packet that it can say.
+#[track_caller]
+pub(crate) fn said(link: &mut Link, packet: &Packet) -> Vec<u8> {
+    let mut output = BytesMut::new();
+    assert_eq!(link.send(packet, &mut output), Sent::Written, "{packet:?}");
+    output.to_vec()
+}
+
 /// A connection that has said nothing.
 pub(crate) fn fresh() -> Link {
     Link::new(Limits::default(), 0)

@@ -2,7 +2,7 @@
 
 use super::{Dialect, keep_pair};
 use crate::fault::Fault;
-use crate::packet::{Auth, Disconnect};
+use crate::packet::{Auth, AuthenticationData, Disconnect};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
 use crate::wire::Sender;
@@ -57,13 +57,7 @@ fn may_client_say(reason: ReasonCode) -> bool {
 
 /// Reads an AUTH. All may be left out where the reason is success (3.15.2.1).
 pub(super) fn auth(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Auth, Fault> {
-    let mut auth = Auth {
-        reason: ReasonCode::SUCCESS,
-        method: None,
-        data: None,
-        reason_string: None,
-        user_properties: Vec::new(),
-    };
+    let mut auth = Auth::default();
     if reader.is_empty() {
         return Ok(auth);
     }
@@ -74,7 +68,7 @@ pub(super) fn auth(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Aut
     read_section(reader, Place::Auth, dialect.limits.user_properties, |property| {
         match property {
             Property::AuthenticationMethod(name) => auth.method = Some(name.into()),
-            Property::AuthenticationData(data) => auth.data = Some(keep(data)),
+            Property::AuthenticationData(data) => auth.data = Some(AuthenticationData(keep(data))),
             Property::ReasonString(text) => auth.reason_string = Some(text.into()),
             Property::User(pair) => keep_pair(&mut auth.user_properties, pair),
             _ => return Err(Fault::PropertyMisplaced),

@@ -6,7 +6,7 @@ use super::publish::Extras;
 use super::{Dialect, keep_pair};
 use crate::fault::Fault;
 use crate::limits::Limits;
-use crate::packet::{ConnAck, Connect, Password, QoS, Version, Will};
+use crate::packet::{AuthenticationData, ConnAck, Connect, Password, QoS, Version, Will};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
 use crate::topic::Topic;
@@ -127,7 +127,7 @@ fn properties<'a>(reader: &mut Reader<'a>, limits: &Limits, connect: &mut Connec
             Property::RequestResponseInformation(wanted) => connect.request_response_information = wanted,
             Property::RequestProblemInformation(wanted) => connect.request_problem_information = wanted,
             Property::AuthenticationMethod(name) => connect.authentication_method = Some(name.into()),
-            Property::AuthenticationData(data) => connect.authentication_data = Some(keep(data)),
+            Property::AuthenticationData(data) => connect.authentication_data = Some(AuthenticationData(keep(data))),
             Property::User(pair) => keep_pair(&mut connect.user_properties, pair),
             _ => return Err(Fault::PropertyMisplaced),
         }
@@ -190,7 +190,7 @@ fn conn_ack_properties<'a>(reader: &mut Reader<'a>, dialect: &Dialect<'_>, ack: 
             Property::ResponseInformation(text) => ack.response_information = Some(text.into()),
             Property::ServerReference(text) => ack.server_reference = Some(text.into()),
             Property::AuthenticationMethod(name) => ack.authentication_method = Some(name.into()),
-            Property::AuthenticationData(data) => ack.authentication_data = Some(keep(data)),
+            Property::AuthenticationData(data) => ack.authentication_data = Some(AuthenticationData(keep(data))),
             _ => return Err(Fault::PropertyMisplaced),
         }
         Ok(())

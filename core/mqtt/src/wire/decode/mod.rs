@@ -21,14 +21,23 @@ use crate::packet::{Packet, PacketId, UserProperties, Version};
 pub struct Decoder {
     sender: Sender,
     version: Option<Version>,
+    /// Nobody has let it in yet.
+    is_stranger: bool,
     limits: Limits,
     aliases: Aliases,
 }
 
 impl Decoder {
-    /// For packets of `sender`. Without a version the first packet must be a CONNECT, which sets it.
+    /// For packets of `sender`. Without a version the first packet must be a CONNECT, which sets it, and until
+    /// [`Decoder::admit`] packets may be as large as [`Limits::connect_packet_bytes`].
     pub fn new(sender: Sender, version: Option<Version>, limits: Limits) -> Self {
-        Self { sender, version, limits, aliases: Aliases::new(limits.topic_alias_maximum) }
+        let aliases = Aliases::new(limits.topic_alias_maximum);
+        Self { sender, version, is_stranger: version.is_none(), limits, aliases }
+    }
+
+    /// CONNACK lets the client in: from now on packets may be as large as [`Limits::packet_bytes`].
+    pub fn admit(&mut self) {
+        self.is_stranger = false;
     }
 
     /// The version; none before the protocol level of a CONNECT was read.
@@ -46,7 +55,7 @@ impl Decoder {
         let Some((body, length_bytes)) = reader::var_int(rest)? else { return Ok(None) };
         let header = 1 + length_bytes;
         let total = header + body as usize;
-        let limit = if self.version.is_none() { self.limits.connect_packet_bytes } else { self.limits.packet_bytes };
+        let limit = if self.is_stranger { self.limits.connect_packet_bytes } else { self.limits.packet_bytes };
         if total > limit as usize {
             return Err(Fault::PacketTooLarge);
         }

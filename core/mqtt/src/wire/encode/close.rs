@@ -36,7 +36,7 @@ pub(super) fn auth(style: Style, auth: &Auth, sink: &mut impl Sink) {
     write_section(sink, |put| {
         let list = [
             auth.method.as_deref().map(Property::AuthenticationMethod),
-            auth.data.as_deref().map(Property::AuthenticationData),
+            auth.data.as_ref().map(|data| Property::AuthenticationData(&data.0)),
         ];
         list.into_iter().flatten().for_each(&mut *put);
         explanation(style.keep, auth.reason_string.as_ref(), &auth.user_properties, put);

@@ -55,7 +55,7 @@ fn properties<'a>(connect: &'a Connect, put: &mut dyn FnMut(Property<'a>)) {
         connect.request_response_information.then_some(Property::RequestResponseInformation(true)),
         (!connect.request_problem_information).then_some(Property::RequestProblemInformation(false)),
         connect.authentication_method.as_deref().map(Property::AuthenticationMethod),
-        connect.authentication_data.as_deref().map(Property::AuthenticationData),
+        connect.authentication_data.as_ref().map(|data| Property::AuthenticationData(&data.0)),
     ];
     list.into_iter().flatten().for_each(&mut *put);
     pairs(&connect.user_properties, put);
@@ -102,7 +102,7 @@ fn conn_ack_properties<'a>(style: Style, ack: &'a ConnAck, put: &mut dyn FnMut(P
         ack.response_information.as_deref().map(Property::ResponseInformation),
         ack.server_reference.as_deref().map(Property::ServerReference),
         ack.authentication_method.as_deref().map(Property::AuthenticationMethod),
-        ack.authentication_data.as_deref().map(Property::AuthenticationData),
+        ack.authentication_data.as_ref().map(|data| Property::AuthenticationData(&data.0)),
     ];
     list.into_iter().flatten().for_each(&mut *put);
     explanation(style.keep, ack.reason_string.as_ref(), &ack.user_properties, put);
