@@ -148,6 +148,30 @@ pub struct Connect {
     pub authentication_data: Option<AuthenticationData>,
 }
 
+impl Connect {
+    /// The plainest: Clean Start, no keep alive, and nothing that may be left out.
+    pub fn new(version: Version, client_id: impl Into<Arc<str>>) -> Self {
+        Self {
+            version,
+            clean_start: true,
+            keep_alive: 0,
+            client_id: client_id.into(),
+            will: None,
+            username: None,
+            password: None,
+            session_expiry: None,
+            receive_maximum: None,
+            maximum_packet_size: None,
+            topic_alias_maximum: None,
+            request_response_information: false,
+            request_problem_information: true,
+            user_properties: Vec::new(),
+            authentication_method: None,
+            authentication_data: None,
+        }
+    }
+}
+
 /// A password. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub Bytes);

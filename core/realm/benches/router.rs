@@ -124,24 +124,7 @@ fn turn(realm: &mut Realm, input: Input) -> Vec<Effect> {
 }
 
 fn enter(realm: &mut Realm, conn: ConnId) {
-    let connect = Box::new(Connect {
-        version: Version::V5,
-        clean_start: true,
-        keep_alive: 0,
-        client_id: format!("client {}", conn.0).into(),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry: None,
-        receive_maximum: None,
-        maximum_packet_size: None,
-        topic_alias_maximum: None,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        authentication_method: None,
-        authentication_data: None,
-    });
+    let connect = Box::new(Connect::new(Version::V5, format!("client {}", conn.0)));
     let effects = turn(realm, Input::Connect { conn, connect, owner: None, rights: None, greeting: Box::default() });
     assert_eq!(effects.len(), 1, "a CONNACK");
 }

@@ -179,22 +179,9 @@ mod tests {
 
     fn connect(username: Option<&str>, password: Option<&str>) -> Connect {
         Connect {
-            version: Version::V5,
-            clean_start: true,
-            keep_alive: 0,
-            client_id: "dev1".into(),
-            will: None,
             username: username.map(Into::into),
             password: password.map(|text| Password(Bytes::copy_from_slice(text.as_bytes()))),
-            session_expiry: None,
-            receive_maximum: None,
-            maximum_packet_size: None,
-            topic_alias_maximum: None,
-            request_response_information: false,
-            request_problem_information: true,
-            user_properties: Vec::new(),
-            authentication_method: None,
-            authentication_data: None,
+            ..Connect::new(Version::V5, "dev1")
         }
     }
 

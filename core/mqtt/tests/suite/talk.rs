@@ -42,24 +42,7 @@ pub(crate) fn field(bytes: &[u8]) -> Vec<u8> {
 
 /// The plainest CONNECT.
 pub(crate) fn connect(version: Version) -> Connect {
-    Connect {
-        version,
-        clean_start: true,
-        keep_alive: 60,
-        client_id: "a".into(),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry: None,
-        receive_maximum: None,
-        maximum_packet_size: None,
-        topic_alias_maximum: None,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        authentication_method: None,
-        authentication_data: None,
-    }
+    Connect { keep_alive: 60, ..Connect::new(version, "a") }
 }
 
 /// The bytes of a packet.

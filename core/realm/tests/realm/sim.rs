@@ -31,24 +31,7 @@ pub(crate) struct Sim {
 
 /// A 5.0 client with a session that lasts 100 s.
 pub(crate) fn client(id: &str) -> Connect {
-    Connect {
-        version: Version::V5,
-        clean_start: false,
-        keep_alive: 0,
-        client_id: id.into(),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry: Some(100),
-        receive_maximum: None,
-        maximum_packet_size: None,
-        topic_alias_maximum: None,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        authentication_method: None,
-        authentication_data: None,
-    }
+    Connect { clean_start: false, session_expiry: Some(100), ..Connect::new(Version::V5, id) }
 }
 
 pub(crate) fn v3_client(id: &str, clean_start: bool) -> Connect {

@@ -34,24 +34,8 @@ pub(super) fn connect(
     let flags = reader.u8()?;
     check_flags(flags, spoken)?;
     let is_v5 = spoken == Version::V5;
-    let mut connect = Connect {
-        version: spoken,
-        clean_start: flags & flag::CLEAN_START != 0,
-        keep_alive: reader.u16()?,
-        client_id: Arc::default(),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry: None,
-        receive_maximum: None,
-        maximum_packet_size: None,
-        topic_alias_maximum: None,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        authentication_method: None,
-        authentication_data: None,
-    };
+    let keep_alive = reader.u16()?;
+    let mut connect = Connect { clean_start: flags & flag::CLEAN_START != 0, keep_alive, ..Connect::new(spoken, "") };
     if is_v5 {
         properties(reader, limits, &mut connect)?;
     }
