@@ -109,36 +109,38 @@ pub(crate) const OCSP: &[Foreign] = &[
 
 /// `mqtt`
 pub(crate) const MQTT: &[Foreign] = &[
-    never("idle_timeout"),
-    never("max_clientid_len"),
-    never("max_topic_levels"),
-    never("max_topic_alias"),
-    when("max_qos_allowed", &["2"]),
-    when("retain_available", ON),
-    when("wildcard_subscription", ON),
-    when("shared_subscription", ON),
-    never("shared_subscription_strategy"),
+    when("shared_subscription_strategy", &["round_robin_per_group"]),
     never("shared_subscription_initial_sticky_pick"),
     when("exclusive_subscription", OFF),
-    when("ignore_loop_deliver", OFF),
-    never("strict_mode"),
-    when("response_information", &[""]),
-    when("server_keepalive", &["disabled"]),
-    never("keepalive_multiplier"),
-    never("keepalive_check_interval"),
+    when("strict_mode", ON),
+    any("keepalive_check_interval", "each connection has a timer of its own"),
+    // MQTT-4.4.0-1: messages are sent again on a new connection alone.
     when("retry_interval", &["infinity"]),
-    never("max_awaiting_rel"),
-    never("await_rel_timeout"),
-    when("max_subscriptions", NO_LIMIT),
-    when("upgrade_qos", OFF),
-    when("use_username_as_clientid", OFF),
-    never("mqueue_store_qos0"),
     when("mqueue_priorities", &["disabled"]),
-    never("mqueue_default_priority"),
-    when("message_expiry_interval", &["infinity"]),
+    any("mqueue_default_priority", "`mqueue_priorities` is disabled"),
     when("client_attrs_init", &["[]"]),
     when("clientid_override", &["disabled"]),
     when("namespace_as_mountpoint", OFF),
+];
+
+/// `retainer`
+pub(crate) const RETAINER: &[Foreign] = &[
+    any("msg_clear_interval", "what has expired goes at once"),
+    when("msg_expiry_interval_override", &["disabled"]),
+    when("allow_never_expire", ON),
+    any("flow_control", "what a SUBSCRIBE gets is bounded by the client's queue"),
+    when("deliver_rate", NO_LIMIT),
+    when("delivery_rate", NO_LIMIT),
+    when("max_publish_rate", NO_LIMIT),
+    when("stop_publish_clear_msg", OFF),
+];
+
+/// `backend` of `retainer`
+pub(crate) const RETAINER_BACKEND: &[Foreign] = &[
+    when("type", &["built_in_database"]),
+    when("storage_type", &["ram"]),
+    when("enable", ON),
+    any("index_specs", "retained messages are found through a tree of topics"),
 ];
 
 /// `node`
@@ -218,7 +220,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("opentelemetry"),
     never("prometheus"),
     never("psk_authentication"),
-    never("retainer"),
     never("rewrite"),
     never("rpc"),
     never("rule_engine"),

@@ -9,6 +9,7 @@ mod emqx;
 mod environment;
 mod evaluate;
 mod model;
+mod mqtt;
 mod problem;
 mod reader;
 mod schema;
@@ -21,8 +22,9 @@ mod value;
 pub use access::{EnableAuthn, HashForm, UserBase, UserFile, UserFileForm, UserIdType};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
-    Mqtt, Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
+    Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
 };
+pub use mqtt::{KeepAliveMultiplier, Mqtt, Retainer};
 pub use problem::{Origin, Problem, Spanned};
 pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, Rate, TcpOptions, WebSocket};
 

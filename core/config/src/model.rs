@@ -10,6 +10,7 @@ use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
 use crate::access::{EnableAuthn, UserBase};
+use crate::mqtt::{Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::transport::{AccessRule, ProxyProtocol, Rate, TcpOptions, WebSocket};
 
@@ -29,8 +30,10 @@ pub struct Config {
     pub node: Node,
     /// The standard plugins.
     pub plugins: PluginsConfig,
-    /// Limits of sessions.
+    /// Limits of connections and sessions.
     pub mqtt: Mqtt,
+    /// Retained messages.
+    pub retainer: Retainer,
     /// The log.
     pub log: Log,
     /// Where users and their passwords are; empty where there is no authentication by password.
@@ -73,36 +76,6 @@ pub struct PluginsConfig {
 impl Default for PluginsConfig {
     fn default() -> Self {
         Self { dir: PathBuf::from("plugins") }
-    }
-}
-
-/// `mqtt`: limits of sessions, and the standard way from certificates to names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mqtt {
-    /// Longest packet accepted, in bytes.
-    pub max_packet_size: u32,
-    /// Messages of QoS 1 and 2 on their way to one client.
-    pub max_inflight: u16,
-    /// Messages that wait for one client.
-    pub max_mqueue_len: usize,
-    /// How long the session of an absent MQTT 3.x client is kept, which cannot say it itself.
-    pub session_expiry_interval: Duration,
-    /// For listeners that say nothing themselves.
-    pub peer_cert_as_username: PeerCert,
-    /// For listeners that say nothing themselves.
-    pub peer_cert_as_clientid: PeerCert,
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            max_packet_size: 1 << 20,
-            max_inflight: 32,
-            max_mqueue_len: 1000,
-            session_expiry_interval: Duration::from_hours(2),
-            peer_cert_as_username: PeerCert::Disabled,
-            peer_cert_as_clientid: PeerCert::Disabled,
-        }
     }
 }
 

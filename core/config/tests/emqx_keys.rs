@@ -119,13 +119,15 @@ fn keys_that_postern_acts_on_are_accepted() {
 
 #[test]
 fn other_sections_of_emqx_are_refused_by_name() {
-    for key in ["dashboard", "cluster", "retainer", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
+    for key in ["dashboard", "cluster", "flapping_detect", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
         let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key} {{ a = 1 }}")).expect_err(key));
         assert_eq!(said, format!("etc/postern.conf:2:1: {key}: {NOT_YET}; remove it\n"));
     }
     for key in [
-        "mqtt.max_topic_levels = 128",
-        "mqtt.retain_available = false",
+        "mqtt.exclusive_subscription = true",
+        "mqtt.shared_subscription_strategy = sticky",
+        "retainer.delivery_rate = \"1000/s\"",
+        "retainer.backend.storage_type = disc",
         "log.console { enable = true }",
         "node.db_backend = x",
     ] {

@@ -90,12 +90,12 @@ fn defaults_are_those_of_emqx_where_it_has_some() {
 #[test]
 fn sections_are_read() {
     let text = "listeners.tcp.a.bind = 1\nnode { name = \"n1@host\", data_dir = /var/lib/postern }\nplugins.dir = p\n\
-                mqtt { max_packet_size = 16MB, max_inflight = 65535, max_mqueue_len = 0, session_expiry_interval = 1h30m }\n\
+                mqtt { max_packet_size = 16MB, max_inflight = 1024, max_mqueue_len = 0, session_expiry_interval = 1h30m }\n\
                 log { level = debug, format = json }";
     let config = good(text).config;
     assert_eq!((config.node.name.as_str(), config.node.data_dir), ("n1@host", PathBuf::from("/var/lib/postern")));
     let mqtt = config.mqtt;
-    assert_eq!((mqtt.max_packet_size, mqtt.max_inflight, mqtt.max_mqueue_len), (16 << 20, u16::MAX, 0));
+    assert_eq!((mqtt.max_packet_size, mqtt.max_inflight, mqtt.max_mqueue_len), (16 << 20, 1024, 0));
     assert_eq!(mqtt.session_expiry_interval, Duration::from_mins(90));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
 }

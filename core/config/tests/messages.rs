@@ -68,7 +68,7 @@ fn numbers_out_of_range_are_refused_and_never_wrapped() {
     for value in ["70000", "-1", "4294967328", "1.5", "many"] {
         says_beside_a_listener(
             &format!("mqtt.max_inflight = {value}"),
-            &format!("etc/postern.conf:2:21: mqtt.max_inflight: `{value}` is not a whole number from 1 to 65535"),
+            &format!("etc/postern.conf:2:21: mqtt.max_inflight: `{value}` is not a whole number from 1 to 1024"),
         );
     }
     says(
@@ -87,7 +87,7 @@ fn the_wrong_kind_of_value_is_named() {
     says_beside_a_listener("node = 5", "etc/postern.conf:2:8: node: must be an object, `{ … }`, not a number");
     says_beside_a_listener(
         "mqtt.max_inflight = [1]",
-        "etc/postern.conf:2:21: mqtt.max_inflight: must be a whole number from 1 to 65535, not a list",
+        "etc/postern.conf:2:21: mqtt.max_inflight: must be a whole number from 1 to 1024, not a list",
     );
 }
 

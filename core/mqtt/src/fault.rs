@@ -65,6 +65,9 @@ pub enum Fault {
     /// MQTT-3.1.3-8 of 3.1.1
     #[error("an empty client identifier without a clean session")]
     ClientIdMissing,
+    /// [`crate::Limits::client_id_bytes`]
+    #[error("the client identifier is longer than allowed")]
+    ClientIdTooLong,
     /// 2.2.2.2
     #[error("a property identifier that does not exist")]
     PropertyUnknown,
@@ -77,8 +80,8 @@ pub enum Fault {
     /// A value that its property does not have, such as a Receive Maximum of 0.
     #[error("a property has a value that is not allowed")]
     PropertyValue,
-    /// [`crate::Limits::user_properties`]
-    #[error("too many user properties")]
+    /// [`crate::Limits::user_properties`], [`crate::Limits::user_property_bytes`]
+    #[error("too many user properties, or too many bytes in them")]
     TooManyUserProperties,
     /// 3.1.2.11.10
     #[error("authentication data without an authentication method")]
@@ -110,8 +113,8 @@ pub enum Fault {
     /// 3.3.2.1: nothing to publish to, as neither name nor known alias is given.
     #[error("no topic name, and no alias that stands for one")]
     TopicMissing,
-    /// MQTT-3.3.2-2, MQTT-4.7.3-1, or deeper than [`crate::topic::MAX_LEVELS`].
-    #[error("the topic name is not valid")]
+    /// MQTT-3.3.2-2, MQTT-4.7.3-1, or beyond [`crate::Limits::topic_bytes`] or [`crate::Limits::topic_levels`].
+    #[error("the topic name is not valid, or longer or deeper than allowed")]
     TopicInvalid,
     /// MQTT-3.3.2-14
     #[error("the response topic is not a valid topic name")]
@@ -187,8 +190,8 @@ impl Fault {
             | Self::AfterEnd => ReasonCode::PROTOCOL_ERROR,
             Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
-            Self::ClientIdMissing => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
             Self::TooManyUserProperties | Self::TooManyFilters | Self::TooManyAuths => ReasonCode::QUOTA_EXCEEDED,
+            Self::ClientIdMissing | Self::ClientIdTooLong => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
             Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
             Self::TopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
             Self::TopicAlias => ReasonCode::TOPIC_ALIAS_INVALID,

@@ -23,8 +23,8 @@ pub use crate::wire::Sent;
 
 /// One connection: bytes in, packets out ([`Link::receive`]); packets in, bytes out ([`Link::send`]).
 ///
-/// The order of calls: `receive` until it returns the CONNECT; then `send` a CONNACK, carrying
-/// [`Link::server_keep_alive`]; if it was a success, `receive` and `send` as they come. Nothing is received
+/// The order of calls: `receive` until it returns the CONNECT; then `send` a CONNACK that
+/// went through [`Link::announce`]; if it was a success, `receive` and `send` as they come. Nothing is received
 /// between CONNECT and CONNACK, so that nothing of a refused client is ever acted upon (MQTT-3.1.4-6): the
 /// driver should not read from the socket meanwhile either. The exception is an exchange of AUTH packets (4.12), if
 /// the CONNECT has an Authentication Method, which is one of [`Limits::authentication_methods`]: each AUTH that was
@@ -193,7 +193,8 @@ impl Link {
     }
 
     fn end(&mut self, fault: Fault) -> LinkError {
-        let has_return_code = matches!(fault, Fault::ProtocolLevel(_) | Fault::ClientIdMissing);
+        let has_return_code =
+            matches!(fault, Fault::ProtocolLevel(_) | Fault::ClientIdMissing | Fault::ClientIdTooLong);
         let farewell = match (&self.state, self.decoder.version()) {
             (State::Fresh | State::Greeted(_), Some(Version::V5)) => Farewell::ConnAck,
             (State::Fresh, Some(_)) if has_return_code => Farewell::ConnAck,
@@ -306,12 +307,28 @@ impl Link {
         }
     }
 
-    /// When the client must be given up: 1.5 times the keep alive after its last whole packet
+    /// The client is not to blame for its silence before this time: nobody read what it sent.
+    pub fn excuse(&mut self, now_ms: u64) {
+        self.heard_ms = self.heard_ms.max(now_ms);
+    }
+
+    /// When the client must be given up: [`Limits::keep_alive_percent`] of the keep alive after its last whole packet
     /// (MQTT-3.1.2-22). `None`: there is no limit, or no CONNECT yet.
     pub fn keep_alive_deadline_ms(&self) -> Option<u64> {
         let (State::Greeted(client) | State::Live(client)) = &self.state else { return None };
-        let seconds = u64::from(client.keep_alive_s);
-        (seconds != 0).then(|| self.heard_ms.saturating_add(seconds * 1_500))
+        let silence_ms = self.limits.silence_ms(client.keep_alive_s);
+        (silence_ms != 0).then(|| self.heard_ms.saturating_add(silence_ms))
+    }
+
+    /// Adds to a CONNACK what this link holds the client to: Maximum Packet Size, Topic Alias Maximum and Server Keep
+    /// Alive.
+    pub fn announce(&self, conn_ack: ConnAck) -> ConnAck {
+        ConnAck {
+            maximum_packet_size: Some(self.limits.packet_bytes),
+            topic_alias_maximum: Some(self.limits.topic_alias_maximum),
+            server_keep_alive: self.server_keep_alive(),
+            ..conn_ack
+        }
     }
 
     /// The Server Keep Alive that CONNACK must carry, in seconds (MQTT-3.2.2-21): present where 5.0 is spoken
@@ -337,7 +354,7 @@ impl Client {
             wants_problems: connect.request_problem_information,
             session_ends: connect.session_expiry.unwrap_or(0) == 0,
             requested_keep_alive_s: connect.keep_alive,
-            keep_alive_s: limits.keep_alive_s(connect.keep_alive),
+            keep_alive_s: limits.keep_alive_s(connect.version, connect.keep_alive),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::fault::Fault;
+use crate::limits::Limits;
 use crate::wire::reader::Reader;
 use crate::wire::writer::{Count, Sink};
 
@@ -105,14 +106,14 @@ properties! {
 pub(crate) fn read_section<'a>(
     reader: &mut Reader<'a>,
     place: Place,
-    max_user_properties: usize,
+    limits: &Limits,
     mut take: impl FnMut(Property<'a>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let length = reader.var_int()?;
     let mut section = reader.split(length as usize)?;
     // Identifiers of the table are below 64.
     let mut seen = 0_u64;
-    let mut user_properties = 0_usize;
+    let (mut user_properties, mut user_property_bytes) = (0_usize, 0_usize);
     while !section.is_empty() {
         let id = section.var_int()?;
         let (property, often) = Property::read(id, place, &mut section)?;
@@ -121,9 +122,10 @@ pub(crate) fn read_section<'a>(
             return Err(Fault::PropertyRepeated);
         }
         seen |= bit;
-        if let Property::User(_) = property {
+        if let Property::User((name, value)) = property {
             user_properties += 1;
-            if user_properties > max_user_properties {
+            user_property_bytes += name.len() + value.len();
+            if user_properties > limits.user_properties || user_property_bytes > limits.user_property_bytes {
                 return Err(Fault::TooManyUserProperties);
             }
         }
@@ -283,7 +285,7 @@ mod tests {
         let length = u8::try_from(section.len()).expect("short");
         let bytes = [&[length][..], &section].concat();
         let mut count = 0;
-        read_section(&mut Reader::new(&bytes), place, usize::MAX, |property| {
+        read_section(&mut Reader::new(&bytes), place, &Limits::default(), |property| {
             let mut again = BytesMut::new();
             property.write(&mut again);
             assert_eq!(again[..], [&[id][..], value].concat(), "written as it was read");

@@ -16,7 +16,7 @@
 //! Incoming QoS 1 is acknowledged in the turn that takes it. Incoming QoS 2 leaves its packet id in
 //! [`Unreleased`] until PUBREL, one entry however often the PUBLISH comes [MQTT-4.3.3-10].
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use postern_mqtt::packet::{Ack, Packet, PacketId};
 use postern_mqtt::reason::ReasonCode;
@@ -180,7 +180,8 @@ impl Window {
 /// QoS 2 packet ids that a client has sent and not released.
 #[derive(Debug, Default)]
 pub(crate) struct Unreleased {
-    ids: BTreeSet<PacketId>,
+    /// With the time at which the message was taken.
+    ids: BTreeMap<PacketId, u64>,
 }
 
 /// What an incoming QoS 2 PUBLISH is.
@@ -195,23 +196,25 @@ pub(crate) enum Arrival {
 }
 
 impl Unreleased {
-    pub(crate) fn arrival(&self, packet_id: PacketId, receive_maximum: u16) -> Arrival {
-        if self.ids.contains(&packet_id) {
-            Arrival::Repeated
-        } else if self.ids.len() >= usize::from(receive_maximum) {
-            Arrival::TooMany
-        } else {
-            Arrival::New
+    /// Where there is no place for one more, those taken before `given_up_ms` give theirs.
+    pub(crate) fn arrival(&mut self, packet_id: PacketId, receive_maximum: u16, given_up_ms: u64) -> Arrival {
+        if self.ids.contains_key(&packet_id) {
+            return Arrival::Repeated;
         }
+        let is_full = |ids: &BTreeMap<_, _>| ids.len() >= usize::from(receive_maximum);
+        if is_full(&self.ids) {
+            self.ids.retain(|_, taken_ms| *taken_ms >= given_up_ms);
+        }
+        if is_full(&self.ids) { Arrival::TooMany } else { Arrival::New }
     }
 
-    pub(crate) fn hold(&mut self, packet_id: PacketId) {
-        self.ids.insert(packet_id);
+    pub(crate) fn hold(&mut self, packet_id: PacketId, now_ms: u64) {
+        self.ids.insert(packet_id, now_ms);
     }
 
     /// PUBREL: the PUBCOMP that answers it.
     pub(crate) fn release(&mut self, packet_id: PacketId) -> Packet {
-        let known = self.ids.remove(&packet_id);
+        let known = self.ids.remove(&packet_id).is_some();
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
         Packet::PubComp(Ack::new(packet_id, reason))
     }

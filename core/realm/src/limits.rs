@@ -1,6 +1,9 @@
 //! The bounds of a realm.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use postern_mqtt::packet::{ConnAck, Connect, QoS};
 
 /// The largest outgoing window, whatever is configured: a window is searched from its front.
 pub(crate) const MAX_WINDOW: u16 = 1024;
@@ -9,8 +12,9 @@ pub(crate) const MAX_WINDOW: u16 = 1024;
 /// wildcards it has and however often it names a filter.
 pub(crate) const MAX_REPLAY_VISITS: usize = 1_000_000;
 
-/// How much a tenant may hold. Every list in the realm is bounded by one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much a tenant may hold, and what it may use. Every list in the realm is bounded by one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct RealmLimits {
     /// Sessions, connected or not; a CONNECT that needs one more gets 0x97.
     pub sessions: usize,
@@ -35,14 +39,35 @@ pub struct RealmLimits {
     pub retained_messages: usize,
     /// Bytes of all retained messages; as above.
     pub retained_bytes: usize,
+    /// Longest payload of a retained message in bytes; as above.
+    pub retained_payload_bytes: usize,
+    /// Expiry in seconds of a retained message that says none itself; none is never.
+    pub retained_expiry_s: Option<u32>,
+    /// Expiry in seconds of any message that says none itself; none is never. Subscribers are told it.
+    pub message_expiry_s: Option<u32>,
+    /// In seconds: the id of a QoS 2 message that was not released for so long gives its place to a new one where
+    /// there is no other; none is never, as the client may still send the message again.
+    pub release_wait_s: Option<u32>,
+    /// Highest QoS of a PUBLISH or a will: more gets 0x9B. Subscriptions are granted no more.
+    pub maximum_qos: QoS,
+    /// Whether messages are retained: where not, a PUBLISH or will with RETAIN gets 0x9A.
+    pub retain_available: bool,
+    /// Whether filters may have wildcards; where not, they get 0xA2.
+    pub wildcard_subscription: bool,
+    /// Whether subscriptions may be shared; where not, they get 0x9E.
+    pub shared_subscription: bool,
+    /// Whether a client of 3.x gets no message of its own, as if it could set No Local.
+    pub no_local_untold: bool,
+    /// Whether a message goes out at the QoS of the subscription where its own is lower.
+    pub upgrade_qos: bool,
+    /// Whether messages of QoS 0 wait for an absent client.
+    pub queue_qos_0: bool,
+    /// What a client gets that asks for Response Information.
+    pub response_information: Option<Arc<str>>,
     /// How long a session of 3.x with Clean Session 0 outlives its connection, in seconds: 3.x cannot say.
     pub session_expiry_default_s: u32,
     /// The longest Session Expiry Interval in seconds; a longer wish is lowered, and the client is told.
     pub session_expiry_max_s: u32,
-    /// Maximum Packet Size of the server in bytes, to be told to the client; the link enforces it.
-    pub packet_bytes: u32,
-    /// Topic Alias Maximum of the server, to be told to the client; the link enforces it.
-    pub topic_alias_maximum: u16,
 }
 
 impl Default for RealmLimits {
@@ -59,10 +84,38 @@ impl Default for RealmLimits {
             receive_maximum_untold: NonZeroU16::new(1024).expect("1024 is not 0"),
             retained_messages: 1_000_000,
             retained_bytes: 256 << 20,
+            retained_payload_bytes: 1 << 20,
+            retained_expiry_s: None,
+            message_expiry_s: None,
+            release_wait_s: None,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscription: true,
+            shared_subscription: true,
+            no_local_untold: false,
+            upgrade_qos: false,
+            queue_qos_0: false,
+            response_information: None,
             session_expiry_default_s: 2 * 3600,
             session_expiry_max_s: 7 * 24 * 3600,
-            packet_bytes: 1 << 20,
-            topic_alias_maximum: 16,
+        }
+    }
+}
+
+impl RealmLimits {
+    /// Adds to a CONNACK the Receive Maximum, what there is not, and what the client asked for. What there is, is not
+    /// said.
+    pub(crate) fn announce(&self, conn_ack: ConnAck, connect: &Connect) -> ConnAck {
+        let lacking = |has: bool| (!has).then_some(false);
+        ConnAck {
+            receive_maximum: Some(self.receive_maximum),
+            maximum_qos: Some(self.maximum_qos).filter(|&qos| qos < QoS::ExactlyOnce),
+            retain_available: lacking(self.retain_available),
+            wildcard_subscription_available: lacking(self.wildcard_subscription),
+            shared_subscription_available: lacking(self.shared_subscription),
+            // MQTT-3.1.2-28
+            response_information: self.response_information.clone().filter(|_| connect.request_response_information),
+            ..conn_ack
         }
     }
 }

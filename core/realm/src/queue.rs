@@ -1,7 +1,7 @@
 //! Messages that wait for one session: for its window, or for its client to come back.
 //!
 //! Bounded by count and by bytes. A full queue gives up its oldest message for the new one, so that a
-//! client which was away for long finds the newest state; every loss is counted. QoS 0 never waits.
+//! client which was away for long finds the newest state; every loss is counted. QoS 0 waits only where it is told to.
 //! All queues of a realm together have a bound of bytes too: where that is reached, a session makes room
 //! from its own queue, and what then finds none is lost itself.
 
@@ -86,6 +86,10 @@ impl Queue {
         self.waiting.len() < limits.queue_messages
             && self.bytes + bytes <= limits.queue_bytes
             && books.queued_bytes + bytes <= limits.queue_bytes_total
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     pub(crate) fn pop(&mut self, books: &mut Books) -> Option<Outgoing> {

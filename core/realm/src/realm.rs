@@ -181,10 +181,7 @@ impl Realm {
         let conn_ack = ConnAck {
             session_present: former.is_some(),
             session_expiry: connect.session_expiry.filter(|&wanted| wanted != expiry_s).map(|_| expiry_s),
-            receive_maximum: Some(self.limits.receive_maximum),
-            maximum_packet_size: Some(self.limits.packet_bytes),
-            topic_alias_maximum: Some(self.limits.topic_alias_maximum),
-            ..greeting
+            ..self.limits.announce(greeting, &connect)
         };
         effects.push(Effect::Send { conn, packet: Packet::ConnAck(Box::new(conn_ack)) });
         self.change_rights(id, rights);
@@ -199,6 +196,9 @@ impl Realm {
         }
         if connect.will.as_ref().is_some_and(|will| is_reserved(&will.message.topic) || !may_will(rights, will)) {
             return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        if let Some(will) = &connect.will {
+            self.offers(will.qos, will.retain)?;
         }
         match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
             Some(former) if former.owner != *owner => Err(ReasonCode::NOT_AUTHORIZED),

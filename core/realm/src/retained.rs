@@ -29,7 +29,7 @@ pub(crate) struct Retained {
     bytes: usize,
 }
 
-/// The store is full; what it had for the topic is still there.
+/// The store is full, or the payload longer than it takes; what it had for the topic is still there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -45,7 +45,8 @@ impl Retained {
         let former = self.get(&topic).map(|former| held_bytes(&former.message));
         let count = self.count + usize::from(former.is_none());
         let bytes = self.bytes - former.unwrap_or(0) + held_bytes(&held.message);
-        if count > limits.retained_messages || bytes > limits.retained_bytes {
+        let too_long = held.message.payload.len() > limits.retained_payload_bytes;
+        if too_long || count > limits.retained_messages || bytes > limits.retained_bytes {
             return Err(Full);
         }
         self.remove(&topic);

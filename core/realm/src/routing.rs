@@ -12,7 +12,7 @@ use crate::queue::Outgoing;
 use crate::realm::Realm;
 use crate::retained::{Full, Held};
 use crate::rights::{may_receive, may_will};
-use crate::session::{Session, SessionId};
+use crate::session::SessionId;
 use crate::shared::Standing;
 use crate::topics::{Hit, Options};
 use crate::turn::{Effect, Rights};
@@ -39,6 +39,10 @@ pub(crate) fn is_reserved(topic: &Topic) -> bool {
 impl Realm {
     /// A PUBLISH from a client. Acknowledged in the same turn, after its deliveries.
     pub(crate) fn incoming(&mut self, id: SessionId, publish: Publish, effects: &mut Vec<Effect>) {
+        if let Err(reason) = self.offers(publish.qos, publish.retain) {
+            // MQTT-3.2.2-11 and MQTT-3.2.2-14 bind the client, which was told.
+            return self.expel(id, reason, effects);
+        }
         match (publish.qos, publish.packet_id) {
             (QoS::AtMostOnce, _) => {
                 self.accept(id, publish, effects);
@@ -48,14 +52,17 @@ impl Realm {
                 self.reply(id, Packet::PubAck(Ack::new(packet_id, reason)), effects);
             }
             (QoS::ExactlyOnce, Some(packet_id)) => {
-                let Some(session) = self.sessions.get(&id) else { return };
-                let reason = match session.unreleased.arrival(packet_id, self.receive_maximum(session)) {
+                let maximum = self.receive_maximum(id);
+                let given_up_ms =
+                    self.limits.release_wait_s.map_or(0, |s| self.now_ms.saturating_sub(1000 * u64::from(s)));
+                let Some(session) = self.sessions.get_mut(&id) else { return };
+                let reason = match session.unreleased.arrival(packet_id, maximum, given_up_ms) {
                     Arrival::TooMany => return self.expel(id, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, effects),
                     Arrival::Repeated => ReasonCode::SUCCESS,
                     Arrival::New => self.accept(id, publish, effects),
                 };
                 if let Some(session) = self.sessions.get_mut(&id).filter(|_| !reason.is_error()) {
-                    session.unreleased.hold(packet_id);
+                    session.unreleased.hold(packet_id, self.now_ms);
                 }
                 self.reply(id, Packet::PubRec(Ack::new(packet_id, reason)), effects);
             }
@@ -64,8 +71,20 @@ impl Realm {
         }
     }
 
-    fn receive_maximum(&self, session: &Session) -> u16 {
-        let told = session.attachment.is_some_and(|attachment| attachment.speaks_v5);
+    /// Whether a message may be published like this.
+    pub(crate) fn offers(&self, qos: QoS, retain: bool) -> Result<(), ReasonCode> {
+        if qos > self.limits.maximum_qos {
+            return Err(ReasonCode::QOS_NOT_SUPPORTED);
+        }
+        if retain && !self.limits.retain_available {
+            return Err(ReasonCode::RETAIN_NOT_SUPPORTED);
+        }
+        Ok(())
+    }
+
+    fn receive_maximum(&self, id: SessionId) -> u16 {
+        let attachment = self.sessions.get(&id).and_then(|session| session.attachment);
+        let told = attachment.is_some_and(|attachment| attachment.speaks_v5);
         if told { self.limits.receive_maximum.get() } else { self.limits.receive_maximum_untold.get() }
     }
 
@@ -103,12 +122,14 @@ impl Realm {
 
     fn publish(&mut self, publication: &Publication, effects: &mut Vec<Effect>) -> ReasonCode {
         let message = &publication.message;
-        let expires_ms = message.expiry.map(|expiry_s| self.now_ms.saturating_add(u64::from(expiry_s) * 1000));
+        let at = |expiry_s: u32| self.now_ms.saturating_add(u64::from(expiry_s) * 1000);
+        let own_or_default = message.expiry.or(self.limits.message_expiry_s);
+        let expires_ms = own_or_default.map(at);
         if publication.retain {
             let held = Held {
                 message: Arc::clone(message),
                 qos: publication.qos,
-                expires_ms,
+                expires_ms: message.expiry.or(self.limits.retained_expiry_s).or(own_or_default).map(at),
                 publisher: Arc::clone(&publication.publisher),
             };
             if let Err(Full) = self.retained.put(held, &self.limits) {
@@ -168,7 +189,7 @@ impl Realm {
         let granted = hits.iter().map(|hit| hit.options.qos).max().unwrap_or_default();
         let outgoing = Outgoing {
             message: Arc::clone(&publication.message),
-            qos: publication.qos.min(granted),
+            qos: if self.limits.upgrade_qos { granted } else { publication.qos.min(granted) },
             retain: publication.retain && hits.iter().any(|hit| hit.options.retain_as_published),
             subscription_ids: hits.iter().filter_map(|hit| hit.options.subscription_id).collect(),
             expires_ms,

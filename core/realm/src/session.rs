@@ -92,7 +92,12 @@ impl Session {
         Some(attachment)
     }
 
-    /// Sends a message, or keeps it until it can be sent. QoS 0 is for who is there.
+    /// Whether a message of QoS 0 waits: for an absent client, and behind those that wait already.
+    fn queues_qos_0(&self, limits: &RealmLimits) -> bool {
+        limits.queue_qos_0 && (self.attachment.is_none() || !self.queue.is_empty())
+    }
+
+    /// Sends a message, or keeps it until it can be sent. QoS 0 is for who is there, unless it is to be kept too.
     pub(crate) fn deliver(
         &mut self,
         outgoing: Outgoing,
@@ -101,7 +106,7 @@ impl Session {
         books: &mut Books,
         effects: &mut Vec<Effect>,
     ) {
-        if outgoing.qos != QoS::AtMostOnce {
+        if outgoing.qos != QoS::AtMostOnce || self.queues_qos_0(limits) {
             self.queue.push(outgoing, limits, books);
             self.pump(now_ms, books, effects);
             return;
@@ -131,10 +136,14 @@ impl Session {
         }
         while self.window.is_open(attachment.window) {
             let Some(outgoing) = self.queue.pop(books) else { return };
+            let packet_id = (outgoing.qos != QoS::AtMostOnce).then_some(PacketId::MAX);
+            let publish = outgoing.publish(packet_id, false, now_ms);
             if outgoing.is_expired(now_ms) {
                 books.dropped.expired += 1;
-            } else if !attachment.takes(&outgoing.publish(Some(PacketId::MAX), false, now_ms)) {
+            } else if !attachment.takes(&publish) {
                 books.dropped.too_large += 1;
+            } else if packet_id.is_none() {
+                attachment.send(Packet::Publish(publish), effects);
             } else {
                 attachment.send(self.window.send(outgoing, now_ms), effects);
             }

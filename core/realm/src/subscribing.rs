@@ -53,10 +53,15 @@ impl Realm {
                     continue;
                 }
             };
-            let options = Options { qos, no_local, retain_as_published, subscription_id };
+            let options = Options {
+                qos: qos.min(self.limits.maximum_qos),
+                no_local: no_local || self.spares_own(id, &filter),
+                retain_as_published,
+                subscription_id,
+            };
             match self.subscribe_one(id, &filter, options) {
                 Ok(is_new) => {
-                    reasons.push(granted(qos));
+                    reasons.push(granted(options.qos));
                     if wants_replay(&filter, retain_handling, is_new) {
                         replays.push((filter, options));
                     }
@@ -77,8 +82,26 @@ impl Realm {
         self.books.dropped.replay_cut += u64::from(!complete);
     }
 
+    /// Whether a client that cannot set No Local is treated as if it had.
+    fn spares_own(&self, id: SessionId, filter: &Filter) -> bool {
+        let attachment = self.sessions.get(&id).and_then(|session| session.attachment);
+        self.limits.no_local_untold && filter.share().is_none() && attachment.is_some_and(|a| !a.speaks_v5)
+    }
+
+    /// Whether there are subscriptions like this one.
+    fn serves(&self, filter: &Filter) -> Result<(), ReasonCode> {
+        if !self.limits.shared_subscription && filter.share().is_some() {
+            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        if !self.limits.wildcard_subscription && filter.levels().any(|level| matches!(level, "+" | "#")) {
+            return Err(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        Ok(())
+    }
+
     /// Whether the subscription is new.
     fn subscribe_one(&mut self, id: SessionId, filter: &Filter, options: Options) -> Result<bool, ReasonCode> {
+        self.serves(filter)?;
         let session = self.sessions.get_mut(&id).ok_or(ReasonCode::UNSPECIFIED)?;
         if !session.may_subscribe(filter, options.qos) {
             return Err(ReasonCode::NOT_AUTHORIZED);
@@ -133,7 +156,7 @@ impl Realm {
             }
             let outgoing = Outgoing {
                 message: Arc::clone(&held.message),
-                qos: held.qos.min(options.qos),
+                qos: if limits.upgrade_qos { options.qos } else { held.qos.min(options.qos) },
                 retain: true,
                 subscription_ids: options.subscription_id.into_iter().collect(),
                 expires_ms: held.expires_ms,

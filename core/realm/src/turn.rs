@@ -120,7 +120,7 @@ pub struct Dropped {
     pub offline: u64,
     /// More than the subscriber's Maximum Packet Size (MQTT-3.1.2-25).
     pub too_large: u64,
-    /// Not retained, since the retained store is full.
+    /// Not retained, since the retained store is full or the payload too long for it.
     pub retained_full: u64,
     /// SUBSCRIBE packets whose replay of retained messages ended at a limit.
     pub replay_cut: u64,

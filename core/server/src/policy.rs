@@ -39,6 +39,10 @@ pub struct ListenerPolicy {
     pub(crate) authn: Authn,
     /// What a client may do; none where there are no rules.
     pub(crate) access: Option<Arc<AccessRules>>,
+    /// From accept to a complete CONNECT.
+    pub connect_wait: Duration,
+    /// Whether the user name becomes the client identifier.
+    pub username_as_client_id: bool,
     /// What the wire format allows.
     pub link_limits: Limits,
     /// How its clients come to be known before their CONNECT.

@@ -41,7 +41,7 @@ impl Realms {
 
     fn begin(&self, namespace: &Namespace) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
-        let realm = Realm::new(self.limits);
+        let realm = Realm::new(self.limits.clone());
         tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone())));
         mailbox
     }

@@ -3,6 +3,7 @@
 //! this and nothing more.
 
 mod bundles;
+mod limits;
 mod plain;
 mod plugins;
 mod users;
@@ -10,9 +11,8 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{CertSource, Config, Listener, Mqtt, Problem, Tls};
+use postern_config::{CertSource, Config, Listener, Problem, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
-use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
@@ -65,7 +65,7 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     }
     if problems.is_empty() {
         warnings.extend(bundles.into_warnings());
-        Ok(Staged { listeners, realm_limits: realm_limits(&config.mqtt), warnings })
+        Ok(Staged { listeners, realm_limits: limits::of_realm(&config.mqtt, &config.retainer), warnings })
     } else {
         Err(problems)
     }
@@ -102,8 +102,10 @@ async fn stage_listener(
         mountpoint: Mountpoint::new(&listener.mountpoint),
         authn: Authn::new(listener.enable_authn, doors.passwords.as_ref()),
         access: doors.access.clone(),
-        link_limits: link_limits(&config.mqtt),
         entrance,
+        connect_wait: config.mqtt.idle_timeout,
+        username_as_client_id: config.mqtt.use_username_as_clientid,
+        link_limits: limits::of_link(&config.mqtt),
         websocket: listener.websocket.clone(),
     })
 }
@@ -160,20 +162,6 @@ fn decisions(
 /// The protocol that a listener's clients may name in their `ClientHello` (RFC 7301): on `wss` the TLS layer carries HTTP.
 fn alpn(listener: &Listener) -> Vec<u8> {
     if listener.kind.is_websocket() { b"http/1.1".to_vec() } else { b"mqtt".to_vec() }
-}
-
-fn link_limits(mqtt: &Mqtt) -> Limits {
-    Limits { packet_bytes: mqtt.max_packet_size, ..Limits::default() }
-}
-
-fn realm_limits(mqtt: &Mqtt) -> RealmLimits {
-    RealmLimits {
-        packet_bytes: mqtt.max_packet_size,
-        inflight_out: mqtt.max_inflight,
-        queue_messages: mqtt.max_mqueue_len,
-        session_expiry_default_s: u32::try_from(mqtt.session_expiry_interval.as_secs()).unwrap_or(u32::MAX),
-        ..RealmLimits::default()
-    }
 }
 
 /// Whose the listener is.

@@ -16,6 +16,7 @@ mod g_identity;
 mod interop;
 mod isolation;
 mod j_plugins;
+mod k_limits;
 mod lifecycle;
 mod t_proxy_tls;
 mod t_transports;

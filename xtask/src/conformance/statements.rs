@@ -219,8 +219,6 @@ const V3_1_1_OF_CLIENTS: &[([u8; 3], &[u8])] = &[
 
 /// Statements about a server that lacks something which this one has.
 const WITHOUT_OBJECT: &[(Version, [u8; 3], &[u8], &str)] = &[
-    (Version::V5, [3, 2, 2], &[9, 10, 12], "QoS 1 and 2 are supported"),
-    (Version::V5, [3, 2, 2], &[13], "retained messages are supported"),
     (Version::V5, [3, 9, 2], &[2], "SUBACK is sent without user properties"),
     (Version::V5, [3, 11, 2], &[2], "UNSUBACK is sent without user properties"),
     (Version::V3_1_1, [3, 8, 3], &[2], "wildcards are supported"),

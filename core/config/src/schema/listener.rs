@@ -7,7 +7,8 @@ use postern_identity::names::{ListenerId, NamespaceName};
 
 use crate::access::EnableAuthn;
 use crate::emqx;
-use crate::model::{CertSource, Listener, ListenerKind, Mqtt, PeerCert, Tls};
+use crate::model::{CertSource, Listener, ListenerKind, PeerCert, Tls};
+use crate::mqtt::Mqtt;
 use crate::problem::Spanned;
 use crate::reader::{Item, Reader, Section, nearest, shown};
 use crate::transport::ProxyTls;

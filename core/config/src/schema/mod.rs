@@ -3,17 +3,18 @@
 mod authentication;
 mod authorization;
 mod listener;
+mod mqtt;
 mod open;
 mod plugin;
+mod retainer;
 mod socket;
 mod tls;
 mod transport;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::emqx;
-use crate::model::{Config, Log, LogFormat, LogLevel, Mqtt, Node, PeerCert, PluginsConfig};
+use crate::model::{Config, Log, LogFormat, LogLevel, Node, PeerCert, PluginsConfig};
 use crate::reader::{Item, Reader, Section};
 use crate::source::Place;
 use crate::value::Object;
@@ -26,13 +27,14 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let mut root = Section::root(start, fields);
     let node = root.take("node").and_then(|item| node(reader, &item)).unwrap_or_default();
     let plugins = root.take("plugins").and_then(|item| plugins(reader, &item)).unwrap_or_default();
-    let mqtt = root.take("mqtt").and_then(|item| mqtt(reader, &item)).unwrap_or_default();
+    let mqtt = root.take("mqtt").and_then(|item| mqtt::mqtt(reader, &item)).unwrap_or_default();
+    let retainer = root.take("retainer").and_then(|item| retainer::retainer(reader, &item)).unwrap_or_default();
     let log = root.take("log").and_then(|item| log(reader, &item)).unwrap_or_default();
     let authentication = root.take("authentication").map(|item| authentication::all(reader, &item)).unwrap_or_default();
     let authorization = root.take("authorization").and_then(|item| authorization::rules(reader, &item));
     let listeners = listener::all(reader, &mut root, &mqtt);
     reader.finish(&root, emqx::ROOT);
-    let config = Config { node, plugins, mqtt, log, authentication, authorization, listeners };
+    let config = Config { node, plugins, mqtt, retainer, log, authentication, authorization, listeners };
     open::warn(reader, &config);
     config
 }
@@ -62,34 +64,6 @@ fn plugins(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<PluginsConfig> {
     let dir = section.take("dir").and_then(|item| path(reader, &item));
     reader.finish(&section, emqx::PLUGINS);
     Some(dir.map_or_else(PluginsConfig::default, |dir| PluginsConfig { dir }))
-}
-
-fn mqtt(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mqtt> {
-    // The largest that the protocol can carry: MQTT 5.0, section 1.5.5 and 2.1.4.
-    const MAX_PACKET: u64 = 268_435_455 + 5;
-    // A queue is memory: this many messages is far more than any client catches up with.
-    const MAX_QUEUE: u64 = 1_000_000;
-    // MQTT 5.0, section 3.1.2.11.2: the interval is a four byte integer of seconds.
-    const MAX_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
-    let mut section = reader.section(item)?;
-    let mut mqtt = Mqtt::default();
-    if let Some(size) = section.take("max_packet_size").and_then(|item| reader.size(&item, 64, MAX_PACKET)) {
-        mqtt.max_packet_size = u32::try_from(size).expect("the range ends within 32 bits");
-    }
-    if let Some(count) = section.take("max_inflight").and_then(|item| reader.integer(&item, 1, 65_535)) {
-        mqtt.max_inflight = u16::try_from(count).expect("the range ends within 16 bits");
-    }
-    if let Some(count) = section.take("max_mqueue_len").and_then(|item| reader.integer(&item, 0, MAX_QUEUE)) {
-        mqtt.max_mqueue_len = usize::try_from(count).expect("the range ends within 32 bits");
-    }
-    let expiry = section.take("session_expiry_interval");
-    if let Some(expiry) = expiry.and_then(|item| reader.duration(&item, Duration::ZERO, MAX_EXPIRY)) {
-        mqtt.session_expiry_interval = expiry;
-    }
-    mqtt.peer_cert_as_username = peer_cert(reader, section.take("peer_cert_as_username")).unwrap_or(PeerCert::Disabled);
-    mqtt.peer_cert_as_clientid = peer_cert(reader, section.take("peer_cert_as_clientid")).unwrap_or(PeerCert::Disabled);
-    reader.finish(&section, emqx::MQTT);
-    Some(mqtt)
 }
 
 /// `peer_cert_as_username` and `peer_cert_as_clientid`.

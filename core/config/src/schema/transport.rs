@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::emqx;
-use crate::model::{ListenerKind, Mqtt};
+use crate::model::ListenerKind;
+use crate::mqtt::Mqtt;
 use crate::reader::{Item, Reader, Section, shown};
 use crate::transport::{Origins, WebSocket};
 use crate::value::Value;

@@ -9,17 +9,7 @@ use crate::talk::*;
 
 const METHOD: &str = "M";
 const OFFERS: Limits = Limits { authentication_methods: &["L", METHOD], ..LIMITS };
-const LIMITS: Limits = Limits {
-    connect_packet_bytes: 64,
-    packet_bytes: 1024,
-    topic_alias_maximum: 16,
-    outbound_topic_aliases: 16,
-    user_properties: 64,
-    filters: 16,
-    keep_alive_max_s: 100,
-    keep_alive_default_s: 100,
-    authentication_methods: &[],
-};
+const LIMITS: Limits = Limits { connect_packet_bytes: 64, packet_bytes: 1024, ..Limits::DEFAULT };
 
 fn data(text: &str) -> AuthenticationData {
     AuthenticationData(Bytes::copy_from_slice(text.as_bytes()))

@@ -1,7 +1,9 @@
 //! CONNECT and CONNACK: cases B-01 to B-16 as far as bytes go.
 
+use std::num::NonZeroU16;
+
 use bytes::BytesMut;
-use postern_mqtt::packet::{ConnAck, Packet, Password, QoS, Version};
+use postern_mqtt::packet::{ConnAck, Connect, Packet, Password, QoS, Version};
 use postern_mqtt::{Fault, Limits, Link, ReasonCode, Sent};
 
 use crate::talk::*;
@@ -244,13 +246,59 @@ fn greeted(version: Version, keep_alive: u16) -> Link {
 #[test]
 fn b_14_mqtt_3_2_2_21_a_keep_alive_beyond_the_cap_is_lowered_and_5_0_is_told() {
     let limits = Limits::default();
-    for (asked, held) in [(0, limits.keep_alive_default_s), (65_535, limits.keep_alive_max_s), (60, 60)] {
+    let (default, max, untold) = (limits.keep_alive_default_s, limits.keep_alive_max_s, limits.keep_alive_untold_s);
+    for (asked, told, held_untold) in [(0, Some(default), untold), (65_535, Some(max), untold), (60, None, 60)] {
         for version in VERSIONS {
             let link = greeted(version, asked);
-            let told = (version == Version::V5 && asked != held).then_some(held);
+            let (told, held) = if version == Version::V5 { (told, told.unwrap_or(asked)) } else { (None, held_untold) };
             assert_eq!(link.server_keep_alive(), told, "{version:?} {asked}");
             assert_eq!(link.keep_alive_deadline_ms(), Some(u64::from(held) * 1_500));
         }
+    }
+}
+
+/// v5: MQTT-3.2.2-22
+#[test]
+fn mqtt_3_2_2_22_a_keep_alive_of_the_server_is_told_and_held() {
+    let limits = Limits { server_keep_alive_s: NonZeroU16::new(30), keep_alive_percent: 200, ..Limits::default() };
+    let link = live_with(connect(Version::V5), limits);
+    assert_eq!((link.server_keep_alive(), link.keep_alive_deadline_ms()), (Some(30), Some(60_000)));
+    let link = live_with(connect(Version::V3_1_1), limits);
+    assert_eq!((link.server_keep_alive(), link.keep_alive_deadline_ms()), (None, Some(120_000)));
+}
+
+#[test]
+fn connack_tells_what_the_link_holds_the_client_to() {
+    let limits = Limits { packet_bytes: 5_000, topic_alias_maximum: 7, ..Limits::default() };
+    let link = live_with(Connect { keep_alive: 0, ..connect(Version::V5) }, limits);
+    let ack = link.announce(ConnAck { session_present: true, ..ConnAck::default() });
+    assert_eq!((ack.maximum_packet_size, ack.topic_alias_maximum), (Some(5_000), Some(7)));
+    assert_eq!((ack.server_keep_alive, ack.session_present), (Some(limits.keep_alive_default_s), true));
+}
+
+#[test]
+fn a_client_that_nobody_read_from_is_not_to_blame_for_its_silence() {
+    let mut link = live(Version::V5);
+    assert_eq!(link.keep_alive_deadline_ms(), Some(90_000));
+    link.excuse(50_000);
+    assert_eq!(link.keep_alive_deadline_ms(), Some(140_000));
+    link.excuse(40_000);
+    assert_eq!(link.keep_alive_deadline_ms(), Some(140_000), "never back");
+}
+
+/// v5: MQTT-3.1.3-8
+#[test]
+fn a_client_identifier_longer_than_allowed_is_refused() {
+    let bytes = Limits::default().client_id_bytes;
+    for version in VERSIONS {
+        let of = |bytes: usize| {
+            let connect = Connect { client_id: "c".repeat(bytes).into(), ..connect(version) };
+            wire(version, &Packet::Connect(Box::new(connect)))
+        };
+        let said = conn_ack_hex(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        let said = if version == Version::V5 { &said } else { "20 02 00 02" };
+        refuses_connect(&of(bytes + 1), Fault::ClientIdTooLong, said);
+        taken(&mut fresh(), &of(bytes));
     }
 }
 

@@ -151,12 +151,26 @@ fn a_10_more_user_properties_than_allowed_are_refused() {
     refuses_connect(&hex("10 ED C5 08"), Fault::PacketTooLarge, "");
 }
 
+#[test]
+fn more_bytes_of_user_properties_than_allowed_are_refused() {
+    let limits = Limits { user_property_bytes: 20, ..Limits::default() };
+    let bytes = |value: usize| {
+        let pair = [&[0x26][..], &field(b"name"), &field(&vec![b'v'; value])].concat();
+        let properties = [pair.clone(), pair].concat();
+        let length = u8::try_from(properties.len()).expect("short");
+        framed(0x30, &[&field(b"t")[..], &[length], &properties].concat())
+    };
+    let error = receive(&mut live_with(connect(V5), limits), &bytes(7)).expect_err("22 bytes");
+    assert_eq!((error.fault(), error.reason()), (Fault::TooManyUserProperties, ReasonCode::QUOTA_EXCEEDED));
+    taken(&mut live_with(connect(V5), limits), &bytes(6));
+}
+
 /// Twenty small packets against one with as many properties: the same work if it is linear, twenty times as much
 /// if it is quadratic. Both take about as long, so what else the machine does disturbs both alike, and one calm
 /// round of many is enough.
 #[test]
 fn a_10_user_properties_cost_linear_time() {
-    let limits = Limits { user_properties: 100_000, ..Limits::default() };
+    let limits = Limits { user_properties: 100_000, user_property_bytes: 1 << 20, ..Limits::default() };
     let (small, large) = (publish_with_user_properties(1_000), publish_with_user_properties(20_000));
     let time = |bytes: &[u8], times: usize| {
         let mut link = live_with(connect(V5), limits);

@@ -72,8 +72,23 @@ fn c_04_mqtt_3_3_2_2_wildcards_in_a_topic_name_are_refused() {
 fn a_topic_of_slashes_is_refused_by_its_depth() {
     let topic = |slashes: usize| framed(0x30, &field(&vec![b'/'; slashes]));
     refuses(V3, &topic(65_400), Fault::TopicInvalid);
-    refuses(V3, &topic(128), Fault::TopicInvalid);
-    taken(&mut live(V3), &topic(127));
+    let levels = Limits::default().topic_levels;
+    refuses(V3, &topic(levels), Fault::TopicInvalid);
+    taken(&mut live(V3), &topic(levels - 1));
+}
+
+#[test]
+fn a_topic_longer_than_allowed_is_refused_and_a_filter_by_itself() {
+    let bytes = Limits::default().topic_bytes;
+    let topic = |bytes: usize| framed(0x30, &field(&vec![b't'; bytes]));
+    refuses(V3, &topic(bytes + 1), Fault::TopicInvalid);
+    taken(&mut live(V3), &topic(bytes));
+    let filters = [bytes + 1, bytes].map(|bytes| [field(&vec![b't'; bytes]), vec![0]].concat()).concat();
+    let Packet::Subscribe(subscribe) = taken(&mut live(V3), &framed(0x82, &[vec![0, 1], filters].concat())) else {
+        panic!("a SUBSCRIBE");
+    };
+    let valid: Vec<bool> = subscribe.subscriptions.iter().map(|subscription| subscription.filter.is_ok()).collect();
+    assert_eq!(valid, [false, true]);
 }
 
 /// v5: MQTT-3.3.2-14

@@ -26,8 +26,6 @@ fn connack_tells_the_limits_of_the_server() {
     let conn = sim.connect(client("a"));
     let conn_ack = sim.conn_ack(conn);
     assert_eq!(conn_ack.receive_maximum, max(64));
-    assert_eq!(conn_ack.maximum_packet_size, Some(1 << 20));
-    assert_eq!(conn_ack.topic_alias_maximum, Some(16));
     assert_eq!(conn_ack.server_keep_alive, Some(60));
     assert_eq!((conn_ack.session_expiry, conn_ack.assigned_client_id), (None, None));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod connecting;
+mod limits;
 mod old_clients;
 mod properties;
 mod publishing;

@@ -120,7 +120,7 @@ impl World {
             subscriptions_per_client: 4,
             ..RealmLimits::default()
         };
-        let realm = Realm::new(limits);
+        let realm = Realm::new(limits.clone());
         Self { realm, limits, now_ms: 0, conns: 0, serial: 0, clients: Default::default(), log: Vec::new() }
     }
 

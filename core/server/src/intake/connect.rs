@@ -14,7 +14,7 @@ use postern_realm::{Owner, Rights};
 use tokio::io::AsyncReadExt;
 
 use super::upgrade::Carried;
-use super::{CONNECT_WAIT, Identified, Stream};
+use super::{Identified, Stream};
 use crate::authn::Proven;
 use crate::drive::connection::say_farewell;
 use crate::drive::mountpoint::Mounted;
@@ -51,11 +51,11 @@ impl Carried {
         let Self(Identified { mut stream, identity, common_name }) = self;
         let mut link = Link::new(policy.link_limits, elapsed_ms(began));
         let mut input = BytesMut::new();
-        let deadline = tokio::time::Instant::from_std(at + CONNECT_WAIT);
+        let deadline = tokio::time::Instant::from_std(at + policy.connect_wait);
         let received = tokio::time::timeout_at(deadline, receive(&mut stream, &mut link, &mut input, began)).await;
         let outcome = match received {
             Err(_late) => {
-                let detail = format!("no CONNECT within {CONNECT_WAIT:?} of the connection's begin");
+                let detail = format!("no CONNECT within {:?} of the connection's begin", policy.connect_wait);
                 Err((Refusal::new(Stage::Connect, Why::TimedOut, detail), None))
             }
             Ok(Err(failed)) => Err(failed),
@@ -76,7 +76,7 @@ impl Carried {
         };
         match outcome {
             Ok(Bound { connect, greeting, owner, username, rights, mounted }) => {
-                let greeting = Box::new(ConnAck { server_keep_alive: link.server_keep_alive(), ..greeting });
+                let greeting = Box::new(link.announce(greeting));
                 let version = connect.version.to_string();
                 story.admitted(username.as_deref(), &connect.client_id, &version);
                 Ok(Admitted { stream, link, input, connect, greeting, owner, rights, mounted })
@@ -139,11 +139,15 @@ async fn admit(
 ) -> Result<Bound, Refusal> {
     let refuse = |detail: String| Refusal::new(Stage::Connect, Why::NotAllowed, detail);
     let identity = identity?.unwrap_or_default();
-    agree(&mut connect, &identity)?;
+    let is_nameless = connect.client_id.is_empty();
+    agree(&mut connect, &identity, policy)?;
     let Proven { owner, username } = policy.authn.prove(&identity, &connect).await?;
     // It has done its work.
     connect.password = None;
-    let greeting = ConnAck { assigned_client_id: assign_client_id(&mut connect)?, ..ConnAck::default() };
+    assign_client_id(&mut connect)?;
+    // MQTT-3.2.2-16
+    let assigned_client_id = is_nameless.then(|| Arc::clone(&connect.client_id));
+    let greeting = ConnAck { assigned_client_id, ..ConnAck::default() };
     let mounted = policy
         .mountpoint
         .mount(&connect.client_id, username.as_deref(), &story.namespace)
@@ -172,20 +176,21 @@ async fn admit(
 
 /// Gives a client that has no identifier one of 128 random bits, in hexadecimal (MQTT-3.1.3-6, MQTT-3.1.3-7): nobody
 /// guesses it, and it is nobody's already. A 3.1.1 client that wants to be remembered has been refused by the link.
-fn assign_client_id(connect: &mut Connect) -> Result<Option<Arc<str>>, Refusal> {
+fn assign_client_id(connect: &mut Connect) -> Result<(), Refusal> {
     if !connect.client_id.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let mut bits = [0; 16];
     aws_lc_rs::rand::fill(&mut bits).map_err(|_| {
         Refusal::new(Stage::Connect, Why::Unavailable, "the operating system gives no random bytes for an identifier")
     })?;
     connect.client_id = hex(&bits).into();
-    Ok(Some(Arc::clone(&connect.client_id)))
+    Ok(())
 }
 
-/// The user name must be absent or the certificate's, a fixed client identifier must be absent or the same.
-fn agree(connect: &mut Connect, identity: &Identity) -> Result<(), Refusal> {
+/// The user name must be absent or the certificate's, a fixed client identifier must be absent or the same. Where the
+/// user name is to be the client identifier, it takes the place of one that the certificate did not fix.
+fn agree(connect: &mut Connect, identity: &Identity, policy: &ListenerPolicy) -> Result<(), Refusal> {
     if let (Some(ours), Some(theirs)) = (&identity.username, &connect.username)
         && *ours.as_str() != **theirs
     {
@@ -201,6 +206,15 @@ fn agree(connect: &mut Connect, identity: &Identity) -> Result<(), Refusal> {
             return Err(Refusal::new(Stage::Connect, Why::ClientIdMismatch, detail));
         }
         connect.client_id = Arc::from(fixed.as_str());
+    } else if policy.username_as_client_id {
+        let username = identity.username.as_ref().map(|name| Arc::from(name.as_str())).or(connect.username.clone());
+        if let Some(username) = username.filter(|username| !username.is_empty()) {
+            if username.len() > policy.link_limits.client_id_bytes {
+                let detail = "the user name is to be the client identifier, and longer than mqtt.max_clientid_len";
+                return Err(Refusal::new(Stage::Connect, Why::ClientIdMismatch, detail));
+            }
+            connect.client_id = username;
+        }
     }
     Ok(())
 }

@@ -32,9 +32,6 @@ pub(crate) use stream::Stream;
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
 use crate::report::Story;
 
-/// From accept to a complete CONNECT.
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
-
 /// From accept to the first byte of the `ClientHello`.
 const FIRST_BYTE_WAIT: Duration = Duration::from_secs(2);
 

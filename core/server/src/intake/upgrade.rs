@@ -13,7 +13,7 @@ use tungstenite::handshake::server::{Request, Response, create_response, write_r
 use tungstenite::http::HeaderValue;
 
 use super::websocket::{FrameLimits, WebSocketBytes};
-use super::{CONNECT_WAIT, Identified, Stream};
+use super::{Identified, Stream};
 use crate::drive::connection::say_farewell;
 use crate::policy::ListenerPolicy;
 use crate::report::Story;
@@ -35,10 +35,10 @@ impl Identified {
     pub(super) async fn carry(self, policy: &ListenerPolicy, at: Instant, story: &Story) -> Result<Carried, Refusal> {
         let Some(websocket) = &policy.websocket else { return Ok(Carried(self)) };
         let Self { mut stream, identity, common_name } = self;
-        let deadline = tokio::time::Instant::from_std(at + CONNECT_WAIT);
+        let deadline = tokio::time::Instant::from_std(at + policy.connect_wait);
         let upgrade = upgrade(&mut stream, websocket, story.server_name.as_ref());
         let late = || {
-            let detail = format!("no WebSocket upgrade within {CONNECT_WAIT:?} of the connection's begin");
+            let detail = format!("no WebSocket upgrade within {:?} of the connection's begin", policy.connect_wait);
             Refusal::new(Stage::Upgrade, Why::TimedOut, detail)
         };
         let early = tokio::time::timeout_at(deadline, upgrade).await.map_err(|_| late())??;

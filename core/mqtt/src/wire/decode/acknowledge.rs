@@ -21,7 +21,7 @@ pub(super) fn ack(kind: Kind, reader: &mut Reader<'_>, dialect: &Dialect<'_>) ->
     if reader.is_empty() {
         return Ok(ack);
     }
-    read_section(reader, Place::Ack, dialect.limits.user_properties, |property| {
+    read_section(reader, Place::Ack, dialect.limits, |property| {
         match property {
             Property::ReasonString(text) => ack.reason_string = Some(text.into()),
             Property::User(pair) => keep_pair(&mut ack.user_properties, pair),
@@ -76,7 +76,7 @@ pub(super) fn unsub_ack(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Resul
 
 /// The model has no place for user properties here, as no server of ours writes them; they are skipped.
 fn sub_ack_properties(reader: &mut Reader<'_>, dialect: &Dialect<'_>, ack: &mut SubAck) -> Result<(), Fault> {
-    read_section(reader, Place::SubAck, dialect.limits.user_properties, |property| {
+    read_section(reader, Place::SubAck, dialect.limits, |property| {
         if let Property::ReasonString(text) = property {
             ack.reason_string = Some(text.into());
         }

@@ -21,7 +21,7 @@ pub(super) fn disconnect(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Resu
     if reader.is_empty() {
         return Ok(disconnect);
     }
-    read_section(reader, Place::Disconnect, dialect.limits.user_properties, |property| {
+    read_section(reader, Place::Disconnect, dialect.limits, |property| {
         match property {
             Property::SessionExpiryInterval(seconds) => disconnect.session_expiry = Some(seconds),
             Property::ReasonString(text) => disconnect.reason_string = Some(text.into()),
@@ -65,7 +65,7 @@ pub(super) fn auth(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Aut
     if !matches!(auth.reason, ReasonCode::SUCCESS | ReasonCode::CONTINUE_AUTHENTICATION | ReasonCode::RE_AUTHENTICATE) {
         return Err(Fault::ReasonUnknown);
     }
-    read_section(reader, Place::Auth, dialect.limits.user_properties, |property| {
+    read_section(reader, Place::Auth, dialect.limits, |property| {
         match property {
             Property::AuthenticationMethod(name) => auth.method = Some(name.into()),
             Property::AuthenticationData(data) => auth.data = Some(AuthenticationData(keep(data))),

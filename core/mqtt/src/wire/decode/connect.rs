@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::publish::Extras;
+use super::publish::{Extras, topic};
 use super::{Dialect, keep_pair};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::packet::{AuthenticationData, ConnAck, Connect, Password, QoS, Version, Will};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
-use crate::topic::Topic;
 use crate::wire::qos;
 use crate::wire::reader::{Reader, keep};
 
@@ -52,7 +51,7 @@ pub(super) fn connect(
         connect.password = Some(Password(keep(reader.binary()?)));
     }
     reader.finish()?;
-    check_client_id(&connect)?;
+    check_client_id(&connect, limits)?;
     Ok(connect)
 }
 
@@ -92,7 +91,10 @@ fn check_flags(flags: u8, version: Version) -> Result<(), Fault> {
 
 /// An empty client identifier: 5.0 gets one assigned, 3.1.1 needs a clean session (MQTT-3.1.3-7), 3.1 knows no
 /// such thing.
-fn check_client_id(connect: &Connect) -> Result<(), Fault> {
+fn check_client_id(connect: &Connect, limits: &Limits) -> Result<(), Fault> {
+    if connect.client_id.len() > limits.client_id_bytes {
+        return Err(Fault::ClientIdTooLong);
+    }
     let may_be_empty = match connect.version {
         Version::V3_1 => false,
         Version::V3_1_1 => connect.clean_start,
@@ -102,7 +104,7 @@ fn check_client_id(connect: &Connect) -> Result<(), Fault> {
 }
 
 fn properties<'a>(reader: &mut Reader<'a>, limits: &Limits, connect: &mut Connect) -> Result<(), Fault> {
-    read_section(reader, Place::Connect, limits.user_properties, |property: Property<'a>| {
+    read_section(reader, Place::Connect, limits, |property: Property<'a>| {
         match property {
             Property::SessionExpiryInterval(seconds) => connect.session_expiry = Some(seconds),
             Property::ReceiveMaximum(count) => connect.receive_maximum = Some(count),
@@ -129,8 +131,7 @@ fn will(reader: &mut Reader<'_>, limits: &Limits, is_v5: bool, flags: u8) -> Res
     if is_v5 {
         extras.read(reader, Place::Will, limits)?;
     }
-    let topic = reader.text()?;
-    let topic = Topic::new(topic).map_err(|_| Fault::TopicInvalid)?;
+    let topic = topic(reader.text()?, limits)?;
     let payload = reader.binary()?;
     let delay = extras.will_delay.unwrap_or(0);
     let message = Arc::new(extras.into_message(topic, keep(payload)));
@@ -156,7 +157,7 @@ pub(super) fn conn_ack(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result
 }
 
 fn conn_ack_properties<'a>(reader: &mut Reader<'a>, dialect: &Dialect<'_>, ack: &mut ConnAck) -> Result<(), Fault> {
-    read_section(reader, Place::ConnAck, dialect.limits.user_properties, |property: Property<'a>| {
+    read_section(reader, Place::ConnAck, dialect.limits, |property: Property<'a>| {
         match property {
             Property::SessionExpiryInterval(seconds) => ack.session_expiry = Some(seconds),
             Property::ReceiveMaximum(count) => ack.receive_maximum = Some(count),

@@ -36,7 +36,7 @@ pub(super) fn publish(
     let name = match reader.text()? {
         "" if dialect.version == Version::V5 => None,
         "" => return Err(Fault::TopicMissing),
-        name => Some(Topic::new(name).map_err(|_| Fault::TopicInvalid)?),
+        name => Some(topic(name, dialect.limits)?),
     };
     let packet_id = if qos == QoS::AtMostOnce { None } else { Some(packet_id(reader)?) };
     let mut extras = Extras::default();
@@ -56,6 +56,12 @@ pub(super) fn publish(
     Ok(Publish { dup, qos, retain: first & RETAIN != 0, packet_id, message, expiry_left: None, subscription_ids })
 }
 
+/// A topic name within the limits.
+pub(super) fn topic(name: &str, limits: &Limits) -> Result<Topic, Fault> {
+    let admitted = limits.admits_topic(name).then(|| Topic::new(name).ok()).flatten();
+    admitted.ok_or(Fault::TopicInvalid)
+}
+
 /// What the property section of a PUBLISH or of a will holds.
 #[derive(Default)]
 pub(super) struct Extras {
@@ -72,13 +78,13 @@ pub(super) struct Extras {
 
 impl Extras {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, place: Place, limits: &Limits) -> Result<(), Fault> {
-        read_section(reader, place, limits.user_properties, |property| {
+        read_section(reader, place, limits, |property| {
             match property {
                 Property::PayloadFormatIndicator(is_utf8) => self.payload_is_utf8 = Some(is_utf8),
                 Property::MessageExpiryInterval(seconds) => self.expiry = Some(seconds),
                 Property::ContentType(text) => self.content_type = Some(text.into()),
                 Property::ResponseTopic(name) => {
-                    self.response_topic = Some(Topic::new(name).map_err(|_| Fault::ResponseTopic)?);
+                    self.response_topic = Some(topic(name, limits).map_err(|_| Fault::ResponseTopic)?);
                 }
                 Property::CorrelationData(data) => self.correlation_data = Some(keep(data)),
                 Property::User(pair) => keep_pair(&mut self.user_properties, pair),

@@ -29,7 +29,7 @@ pub(super) fn subscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Resul
         subscriptions: Vec::new(),
     };
     if dialect.is_v5() {
-        read_section(reader, Place::Subscribe, dialect.limits.user_properties, |property| {
+        read_section(reader, Place::Subscribe, dialect.limits, |property| {
             match property {
                 Property::SubscriptionIdentifier(VarInt(id)) => subscribe.subscription_id = Some(id),
                 Property::User(pair) => keep_pair(&mut subscribe.user_properties, pair),
@@ -51,7 +51,7 @@ pub(super) fn subscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Resul
 }
 
 fn subscription(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Subscription, Fault> {
-    let filter = filter(reader)?;
+    let filter = filter(reader, dialect)?;
     let options = reader.u8()?;
     let reserved = if dialect.is_v5() { option::RESERVED } else { option::RESERVED_V3 };
     if options & reserved != 0 {
@@ -76,7 +76,7 @@ pub(super) fn unsubscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Res
     let mut unsubscribe =
         Unsubscribe { packet_id: packet_id(reader)?, user_properties: Vec::new(), filters: Vec::new() };
     if dialect.is_v5() {
-        read_section(reader, Place::Unsubscribe, dialect.limits.user_properties, |property| {
+        read_section(reader, Place::Unsubscribe, dialect.limits, |property| {
             if let Property::User(pair) = property {
                 keep_pair(&mut unsubscribe.user_properties, pair);
             }
@@ -87,7 +87,7 @@ pub(super) fn unsubscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Res
         if unsubscribe.filters.len() >= dialect.limits.filters {
             return Err(Fault::TooManyFilters);
         }
-        unsubscribe.filters.push(filter(reader)?);
+        unsubscribe.filters.push(filter(reader, dialect)?);
     }
     if unsubscribe.filters.is_empty() {
         return Err(Fault::NoFilter);
@@ -95,7 +95,9 @@ pub(super) fn unsubscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Res
     Ok(unsubscribe)
 }
 
-fn filter(reader: &mut Reader<'_>) -> Result<Result<Filter, InvalidFilter>, Fault> {
+/// A filter beyond the limits is refused by itself, as one that is not valid.
+fn filter(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Result<Filter, InvalidFilter>, Fault> {
     let text = reader.text()?;
-    Ok(Filter::new(text).map_err(|_| InvalidFilter { reason: ReasonCode::TOPIC_FILTER_INVALID }))
+    let filter = dialect.limits.admits_topic(text).then(|| Filter::new(text).ok()).flatten();
+    Ok(filter.ok_or(InvalidFilter { reason: ReasonCode::TOPIC_FILTER_INVALID }))
 }

@@ -1,0 +1,140 @@
+//! Limits: `mqtt` and `retainer`, each key at its bounds and beyond.
+
+mod support;
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use postern_config::{Mqtt, Retainer};
+use support::{bad, good, lines};
+
+const LISTENER: &str = "listeners.tcp.a.bind = 1";
+
+fn mqtt(text: &str) -> Mqtt {
+    good(&format!("{LISTENER}\nmqtt {{ {text} }}")).config.mqtt
+}
+
+fn retainer(text: &str) -> Retainer {
+    good(&format!("{LISTENER}\nretainer {{ {text} }}")).config.retainer
+}
+
+/// Values that are taken, and values that are not.
+#[track_caller]
+fn bounds(section: &str, key: &str, taken: &[&str], refused: &[&str]) {
+    for value in taken {
+        good(&format!("{LISTENER}\n{section}.{key} = {value}"));
+    }
+    for value in refused {
+        let said = lines(&bad(&format!("{LISTENER}\n{section}.{key} = {value}")));
+        assert!(said.contains(&format!("{section}.{key}: ")) && said.lines().count() == 1, "{value}: {said}");
+    }
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    assert_eq!(mqtt(""), Mqtt::default());
+    assert_eq!(retainer(""), Retainer::default());
+    assert_eq!(good(LISTENER).config.mqtt, Mqtt::default());
+}
+
+#[test]
+fn every_number_has_bounds() {
+    for (key, taken, refused) in [
+        ("max_packet_size", ["64", "256MB"], ["63", "257MB"]),
+        ("max_connect_packet_size", ["256", "256MB"], ["255", "257MB"]),
+        ("max_clientid_len", ["23", "65535"], ["22", "65536"]),
+        ("max_topic_len", ["1", "65535"], ["0", "65536"]),
+        ("max_topic_levels", ["1", "128"], ["0", "129"]),
+        ("max_topic_alias", ["0", "65535"], ["-1", "65536"]),
+        ("max_user_properties", ["0", "10000"], ["-1", "10001"]),
+        ("max_user_properties_size", ["0", "1MB"], ["-1", "257MB"]),
+        ("max_subscribe_filters", ["1", "100000"], ["0", "100001"]),
+        ("max_qos_allowed", ["0", "2"], ["-1", "3"]),
+        ("idle_timeout", ["1s", "2m"], ["999ms", "121s"]),
+        ("server_keepalive", ["1", "disabled"], ["0", "65536"]),
+        ("max_keepalive", ["0", "65535"], ["-1", "65536"]),
+        ("default_keepalive", ["0", "65535"], ["-1", "65536"]),
+        ("keepalive_multiplier", ["1.5", "10"], ["1.49", "10.01"]),
+        ("max_subscriptions", ["1", "infinity"], ["0", "1000001"]),
+        ("max_inflight", ["1", "1024"], ["0", "1025"]),
+        ("max_awaiting_rel", ["1", "infinity"], ["0", "65536"]),
+        ("await_rel_timeout", ["1s", "infinity"], ["999ms", "7102w"]),
+        ("session_expiry_interval", ["0s", "infinity"], ["-1s", "7102w"]),
+        ("max_session_expiry_interval", ["0s", "infinity"], ["-1s", "7102w"]),
+        ("message_expiry_interval", ["1s", "infinity"], ["0s", "7102w"]),
+        ("max_mqueue_len", ["0", "1000000"], ["-1", "1000001"]),
+        ("max_mqueue_size", ["1KB", "4GB"], ["1023", "5GB"]),
+    ] {
+        bounds("mqtt", key, &taken, &refused);
+    }
+    for (key, taken, refused) in [
+        ("max_payload_size", ["1", "255MB"], ["0", "256MB"]),
+        ("msg_expiry_interval", ["0s", "1h"], ["-1s", "7102w"]),
+        ("backend.max_retained_messages", ["1", "100000000"], ["0", "100000001"]),
+        ("backend.max_retained_size", ["1KB", "1024GB"], ["1023", "1025GB"]),
+    ] {
+        bounds("retainer", key, &taken, &refused);
+    }
+}
+
+#[test]
+fn what_is_written_is_what_holds() {
+    let read = mqtt(
+        "server_keepalive = 30, keepalive_multiplier = 2.25, max_awaiting_rel = 7, max_qos_allowed = 1\n\
+                     retain_available = false, wildcard_subscription = false, shared_subscription = false\n\
+                     ignore_loop_deliver = true, upgrade_qos = true, use_username_as_clientid = true\n\
+                     mqueue_store_qos0 = true, response_information = \"answers/\", message_expiry_interval = 1d\n\
+                     await_rel_timeout = 300s, idle_timeout = 15s, max_subscriptions = infinity",
+    );
+    assert_eq!((read.server_keepalive, read.keepalive_multiplier.percent()), (NonZeroU16::new(30), 225));
+    assert_eq!((read.max_awaiting_rel.get(), read.max_qos_allowed), (7, 1));
+    assert!(!read.retain_available && !read.wildcard_subscription && !read.shared_subscription);
+    assert!(read.ignore_loop_deliver && read.upgrade_qos && read.use_username_as_clientid && read.mqueue_store_qos0);
+    assert_eq!(read.response_information.as_deref(), Some("answers/"));
+    assert_eq!(read.message_expiry_interval, Some(Duration::from_hours(24)));
+    assert_eq!((read.await_rel_timeout, read.idle_timeout), (Some(Duration::from_mins(5)), Duration::from_secs(15)));
+    assert_eq!(read.max_subscriptions, 1_000_000, "the tenant's bound remains");
+    assert_eq!(mqtt("response_information = \"\"").response_information, None);
+
+    let read = retainer(
+        "enable = false, msg_expiry_interval = 1h, max_payload_size = 1KB\n\
+                         backend { type = built_in_database, storage_type = ram, max_retained_messages = 5 }",
+    );
+    assert_eq!((read.enable, read.max_payload_size, read.max_retained_messages), (false, 1024, 5));
+    assert_eq!(read.msg_expiry_interval, Some(Duration::from_hours(1)));
+    assert_eq!(retainer("msg_expiry_interval = 0s").msg_expiry_interval, None, "as in EMQX");
+}
+
+#[test]
+fn a_multiplier_below_the_promise_of_the_standard_is_refused_with_the_reason() {
+    let said = lines(&bad(&format!("{LISTENER}\nmqtt.keepalive_multiplier = 1")));
+    assert_eq!(
+        said,
+        "etc/postern.conf:2:29: mqtt.keepalive_multiplier: `1` is not from 1.5 to 10; clients are promised 1.5 \
+         (MQTT-3.1.2-22); less would cut off some that keep to their keep alive\n"
+    );
+    for text in ["x", "\"\"", "1.", ".5", "1.505", "1e1", "-2"] {
+        bounds("mqtt", "keepalive_multiplier", &[], &[text]);
+    }
+}
+
+/// Every key of EMQX's `mqtt` section is one that works or one that is answered.
+#[test]
+fn the_mqtt_section_of_emqx_with_what_postern_does_anyway() {
+    let loaded = good(&format!(
+        "{LISTENER}\nmqtt {{ idle_timeout = 15s, max_packet_size = 1MB, max_clientid_len = 65535, max_topic_levels = 128\n\
+         max_qos_allowed = 2, max_topic_alias = 65535, retain_available = true, wildcard_subscription = true\n\
+         shared_subscription = true, shared_subscription_strategy = round_robin_per_group\n\
+         exclusive_subscription = false, ignore_loop_deliver = false, strict_mode = true, response_information = \"\"\n\
+         server_keepalive = disabled, keepalive_multiplier = 1.5, retry_interval = infinity, upgrade_qos = false\n\
+         use_username_as_clientid = false, peer_cert_as_username = disabled, peer_cert_as_clientid = disabled\n\
+         client_attrs_init = [], clientid_override = disabled, max_subscriptions = infinity, max_inflight = 32\n\
+         max_awaiting_rel = 100, await_rel_timeout = 300s, session_expiry_interval = 2h\n\
+         message_expiry_interval = infinity, max_mqueue_len = 1000, mqueue_priorities = disabled\n\
+         mqueue_store_qos0 = true, namespace_as_mountpoint = false }}"
+    ));
+    assert_eq!(loaded.warnings.len(), 1, "the open listener:\n{}", lines(&loaded.warnings));
+    let loaded =
+        good(&format!("{LISTENER}\nmqtt {{ keepalive_check_interval = 30s, mqueue_default_priority = lowest }}"));
+    assert_eq!(lines(&loaded.warnings).matches("accepted, but without effect: ").count(), 2);
+}
