@@ -15,6 +15,7 @@ pub mod alive;
 pub mod broker;
 pub mod der;
 pub mod hello;
+pub mod http;
 pub mod journal;
 pub mod pki;
 pub mod programs;

@@ -17,7 +17,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("tls", &["postern-identity"]),
     ("config", &["postern-identity"]),
     ("plugin", &["postern-identity"]),
-    ("postern", &["postern-config", "postern-identity", "postern-plugin", "postern-server"]),
+    ("api", &["postern-config", "postern-server"]),
+    ("postern", &["postern-api", "postern-config", "postern-identity", "postern-plugin", "postern-server"]),
 ];
 
 /// Rooms without I/O, clock or runtime, and the words that would bring them in.

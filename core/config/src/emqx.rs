@@ -193,6 +193,41 @@ pub(crate) const AUTHORIZATION: &[Foreign] = &[
     when("include_mountpoint", OFF),
 ];
 
+/// `dashboard`: there is nobody to log in yet.
+pub(crate) const DASHBOARD: &[Foreign] = &[
+    never("default_username"),
+    never("default_password"),
+    never("bootstrap_users_file"),
+    never("token_expired_time"),
+    never("password_expired_time"),
+    never("unsuccessful_login_max_attempts"),
+    never("unsuccessful_login_lock_duration"),
+    never("unsuccessful_login_interval"),
+    never("force_mfa"),
+    never("sso"),
+    when("cors", OFF),
+    when("swagger_support", OFF),
+    never("i18n_lang"),
+    never("sample_interval"),
+    never("hwmark_expire_time"),
+];
+
+/// `dashboard.listeners`
+pub(crate) const DASHBOARD_LISTENERS: &[Foreign] = &[never("https")];
+
+/// `dashboard.listeners.http`
+pub(crate) const DASHBOARD_HTTP: &[Foreign] = &[
+    any("num_acceptors", "Postern accepts with one task for each listener"),
+    never("backlog"),
+    never("send_timeout"),
+    when("inet6", OFF),
+    when("ipv6_v6only", OFF),
+    when("proxy_header", OFF),
+];
+
+/// `sys_topics.sys_event_messages`
+pub(crate) const SYS_EVENT_MESSAGES: &[Foreign] = &[when("client_subscribed", OFF), when("client_unsubscribed", OFF)];
+
 /// The whole configuration.
 pub(crate) const ROOT: &[Foreign] = &[
     never("actions"),
@@ -205,7 +240,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("conn_congestion"),
     never("connectors"),
     never("crl_cache"),
-    never("dashboard"),
     never("delayed"),
     never("durable_sessions"),
     never("durable_storage"),
@@ -225,7 +259,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("rule_engine"),
     never("security_profile"),
     never("slow_subs"),
-    never("sys_topics"),
     never("sysmon"),
     never("telemetry"),
     never("zones"),

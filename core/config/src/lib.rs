@@ -18,6 +18,7 @@ mod transport;
 mod tree;
 mod units;
 mod value;
+mod watching;
 
 pub use access::{EnableAuthn, HashForm, UserBase, UserFile, UserFileForm, UserIdType};
 pub use model::{
@@ -27,6 +28,7 @@ pub use model::{
 pub use mqtt::{KeepAliveMultiplier, Mqtt, Retainer};
 pub use problem::{Origin, Problem, Spanned};
 pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, Rate, TcpOptions, WebSocket};
+pub use watching::{Dashboard, HttpListener, SysTopics};
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -13,6 +13,7 @@ use crate::access::{EnableAuthn, UserBase};
 use crate::mqtt::{Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::transport::{AccessRule, ProxyProtocol, Rate, TcpOptions, WebSocket};
+use crate::watching::{Dashboard, SysTopics};
 
 /// A configuration, and what its author should know about it.
 #[derive(Debug, Clone)]
@@ -42,6 +43,10 @@ pub struct Config {
     pub authorization: Option<AccessRules>,
     /// All listeners, also those with `enable = false`: `tcp`, `ssl`, `ws`, `wss`, each in the order of names.
     pub listeners: Vec<Listener>,
+    /// What is served over HTTP.
+    pub dashboard: Dashboard,
+    /// What is told under `$SYS`.
+    pub sys_topics: SysTopics,
 }
 
 impl Config {

@@ -67,6 +67,26 @@ const SSL_OPTIONS: &[Row] = &[
     ("ocsp.refresh_http_timeout", "", "15s", ""),
 ];
 
+const DASHBOARD: &[Row] = &[
+    ("default_username", "", "", "admin"),
+    ("default_password", "", "", "public"),
+    ("token_expired_time", "", "", "60m"),
+    ("cors", "false", "", "true"),
+    ("swagger_support", "false", "", "true"),
+    ("listeners.https", "", "", "{ bind = 18084 }"),
+    ("listeners.http.num_acceptors", "", "4", ""),
+    ("listeners.http.backlog", "", "", "1024"),
+    ("listeners.http.send_timeout", "", "", "10s"),
+    ("listeners.http.inet6", "false", "", "true"),
+    ("listeners.http.ipv6_v6only", "false", "", "true"),
+    ("listeners.http.proxy_header", "false", "", "true"),
+];
+
+const SYS_TOPICS: &[Row] = &[
+    ("sys_event_messages.client_subscribed", "false", "", "true"),
+    ("sys_event_messages.client_unsubscribed", "false", "", "true"),
+];
+
 #[track_caller]
 fn check(rows: &[Row], text: impl Fn(&str, &str) -> String) {
     for (key, silent, warned, refused) in rows {
@@ -108,6 +128,12 @@ fn keys_of_websocket() {
 }
 
 #[test]
+fn keys_of_dashboard_and_sys_topics() {
+    check(DASHBOARD, |key, value| format!("listeners.tcp.a.bind = 1\ndashboard {{ {key} = {value} }}"));
+    check(SYS_TOPICS, |key, value| format!("listeners.tcp.a.bind = 1\nsys_topics {{ {key} = {value} }}"));
+}
+
+#[test]
 fn keys_that_postern_acts_on_are_accepted() {
     let text = "listeners.ssl.a { enabled = true, bind = 8883, max_connections = infinity, mountpoint = \"\", authentication = []\n\
                 ssl_options { cacertfile = ca, certfile = a, keyfile = b, password = c, verify = verify_peer, \
@@ -119,7 +145,7 @@ fn keys_that_postern_acts_on_are_accepted() {
 
 #[test]
 fn other_sections_of_emqx_are_refused_by_name() {
-    for key in ["dashboard", "cluster", "flapping_detect", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
+    for key in ["cluster", "flapping_detect", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
         let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key} {{ a = 1 }}")).expect_err(key));
         assert_eq!(said, format!("etc/postern.conf:2:1: {key}: {NOT_YET}; remove it\n"));
     }

@@ -14,6 +14,7 @@ mod artefacts;
 mod bindings;
 mod chain;
 mod decisions;
+mod durations;
 mod failure;
 mod host;
 mod instance;
@@ -28,6 +29,7 @@ mod ticker;
 mod words;
 
 pub use chain::Chain;
+pub use durations::{DURATION_BOUNDS_S, Durations};
 pub use failure::{ConfigIssue, Failure, HostError, LoadError};
 pub use host::{Host, HostOptions};
 pub use plugin::{About, Isolation, OnError, Plugin, PluginSpec, PluginStats};

@@ -10,6 +10,7 @@ use postern_identity::{
 };
 
 use crate::decisions::{Boarding, Decisions, Verdict};
+use crate::durations::Durations;
 use crate::failure::Failure;
 use crate::pool::Pool;
 use crate::questions::Ask;
@@ -72,8 +73,12 @@ pub struct PluginStats {
     pub calls: u64,
     /// Of those, without a usable answer.
     pub failures: u64,
+    /// How long each took, waiting for an instance included. A call that its connection gave up is in none of them.
+    pub durations: Durations,
     /// Questions that a kept answer served.
     pub cache_hits: u64,
+    /// Connections that it refused, by a kept answer or a new one.
+    pub refused: u64,
     /// Decisions kept now.
     pub kept_decisions: usize,
     /// Refusals kept now.
@@ -104,6 +109,7 @@ struct Inner {
     certificates: Decisions<CertificateChoice>,
     identities: Decisions<Identity>,
     hits: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Plugin {
@@ -119,6 +125,7 @@ impl Plugin {
             certificates: Decisions::new(),
             identities: Decisions::new(),
             hits: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         }))
     }
 
@@ -139,12 +146,14 @@ impl Plugin {
 
     /// Its numbers.
     pub fn stats(&self) -> PluginStats {
-        let Inner { pool, namespaces, certificates, identities, hits, .. } = &*self.0;
+        let Inner { pool, namespaces, certificates, identities, hits, refused, .. } = &*self.0;
         let sizes = [namespaces.sizes(), certificates.sizes(), identities.sizes()];
         PluginStats {
             calls: pool.counts.calls.load(Relaxed),
             failures: pool.counts.failures.load(Relaxed),
+            durations: pool.counts.took.read(),
             cache_hits: hits.load(Relaxed),
+            refused: refused.load(Relaxed),
             kept_decisions: sizes.iter().map(|(decisions, _)| decisions).sum(),
             kept_refusals: sizes.iter().map(|(_, refusals)| refusals).sum(),
             instances_started: pool.counts.started.load(Relaxed),
@@ -176,8 +185,14 @@ impl Plugin {
         self.decide(&self.0.identities, &question).await
     }
 
-    /// From what was kept, or from the guest.
     async fn decide<A: Ask>(&self, kept: &Decisions<A::Answer>, ask: &A) -> Result<Verdict<A::Answer>, Failure> {
+        let verdict = self.find_or_ask(kept, ask).await;
+        self.0.refused.fetch_add(u64::from(matches!(verdict, Ok(Verdict::Rejected(_)))), Relaxed);
+        verdict
+    }
+
+    /// From what was kept, or from the guest.
+    async fn find_or_ask<A: Ask>(&self, kept: &Decisions<A::Answer>, ask: &A) -> Result<Verdict<A::Answer>, Failure> {
         if !self.0.cache {
             return Ok(self.0.pool.ask(ask).await?.verdict);
         }

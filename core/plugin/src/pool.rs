@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::decisions::Fresh;
+use crate::durations::Clock;
 use crate::failure::{ConfigIssue, Failure, LoadError};
 use crate::instance::{Blueprint, Live};
 use crate::limits::LOAD_WALL;
@@ -42,6 +43,7 @@ pub(crate) struct Counts {
     pub(crate) failures: AtomicU64,
     pub(crate) started: AtomicU64,
     pub(crate) discarded: AtomicU64,
+    pub(crate) took: Clock,
 }
 
 /// Counts an instance as discarded unless it is put back: a dropped future runs no code but this.
@@ -106,7 +108,8 @@ impl Pool {
     pub(crate) async fn ask<A: Ask>(&self, ask: &A) -> Result<Fresh<A::Answer>, Failure> {
         self.counts.calls.fetch_add(1, Relaxed);
         let wall = self.blueprint.limits.wall;
-        let deadline = Instant::now() + wall;
+        let began = Instant::now();
+        let deadline = began + wall;
         let answer = match timeout_at(deadline, self.permits.acquire()).await {
             Ok(Ok(permit)) => {
                 timeout_at(deadline, self.ask_one(ask, permit)).await.unwrap_or(Err(Failure::WallTime(wall)))
@@ -114,6 +117,7 @@ impl Pool {
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(Failure::Overloaded(self.max)),
         };
+        self.counts.took.add(began.elapsed());
         self.counts.failures.fetch_add(u64::from(answer.is_err()), Relaxed);
         answer
     }

@@ -15,7 +15,7 @@ pub(crate) fn init(log: Log, format: Option<LogFormat>) {
     };
     // Our own rooms at the level asked for; libraries say what is wrong and nothing more.
     let level = log.level.word();
-    let directives = format!("warn,postern={level},postern_server={level},postern_plugin={level}");
+    let directives = format!("warn,postern={level},postern_server={level},postern_api={level},postern_plugin={level}");
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives))
         .with_writer(io::stderr)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use postern_api::Management;
 use postern_config::{Config, Loaded};
 use postern_plugin::{Host, HostOptions};
 use postern_server::Server;
@@ -13,6 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::LogFormat;
 use crate::{configuration, logging, process};
+
+/// The management address in the log, as EMQX calls it.
+const MANAGEMENT: &str = "http:dashboard";
 
 /// Validates, and says what it found.
 pub(crate) fn check(file: &Path) -> ExitCode {
@@ -66,12 +70,18 @@ async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
     for warning in &staged.warnings {
         tracing::warn!("{warning}");
     }
+    let management = loaded.config.dashboard.http.as_ref().map(Management::bind).transpose();
+    let management = management.map_err(|error| vec![error.to_string()])?;
     let server = Server::start(staged).map_err(|error| vec![error.to_string()])?;
     let mut addresses = Vec::new();
-    for bound in server.bound() {
-        tracing::info!(listener = %bound.listener, address = %bound.address, "listening");
-        addresses.push(format!("{}={}", bound.listener, bound.address));
+    let bound = server.bound().iter().map(|bound| (bound.listener.to_string(), bound.address));
+    let managed = management.as_ref().map(|management| (MANAGEMENT.to_owned(), management.address()));
+    for (listener, address) in bound.chain(managed) {
+        tracing::info!(listener, %address, "listening");
+        addresses.push(format!("{listener}={address}"));
     }
+    let management = management.map(|management| management.serve(server.metrics())).transpose();
+    let management = management.map_err(|error| vec![error.to_string()])?;
     tracing::info!(node = loaded.config.node.name.as_str(), addresses = addresses.join(" "), "ready");
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
@@ -79,6 +89,9 @@ async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
     };
     tracing::info!(signal = name, "ending");
     server.shut_down().await;
+    if let Some(management) = management {
+        management.shut_down();
+    }
     tracing::info!("ended");
     Ok(())
 }

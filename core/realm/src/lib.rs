@@ -4,6 +4,7 @@
 //! done. It does no I/O, reads no clock and draws no random number: the same inputs give the
 //! same outputs. Two tenants are two realms, and no value is reachable from both.
 
+mod announcing;
 mod deadlines;
 mod inflight;
 mod limits;
@@ -23,4 +24,4 @@ mod will;
 
 pub use limits::RealmLimits;
 pub use realm::Realm;
-pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Rights, Stats};
+pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Refused, Rights, Stats};

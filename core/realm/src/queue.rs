@@ -14,11 +14,15 @@ use crate::limits::RealmLimits;
 use crate::size::held_bytes;
 use crate::turn::Dropped;
 
-/// What the queues of a realm hold together, and what was lost.
+/// What the sessions of a realm hold together, and what was lost: kept as it changes, so that it costs nothing to ask.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) queued: usize,
     pub(crate) queued_bytes: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) unreleased: usize,
+    pub(crate) connected_max: usize,
+    pub(crate) expired: u64,
     pub(crate) dropped: Dropped,
 }
 

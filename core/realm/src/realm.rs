@@ -15,7 +15,7 @@ use crate::rights::may_will;
 use crate::routing::is_reserved;
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
 use crate::topics::Topics;
-use crate::turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Rights, Stats};
+use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
 use crate::will::{Left, Will};
 
 /// One tenant's world. See the crate.
@@ -29,6 +29,8 @@ pub struct Realm {
     conns: HashMap<ConnId, SessionId>,
     pub(crate) topics: Topics,
     pub(crate) retained: Retained,
+    /// What the broker itself keeps for later subscribers, beside what clients do.
+    pub(crate) announced: Retained,
     deadlines: Deadlines,
     pub(crate) books: Books,
     sessions_born: u64,
@@ -45,6 +47,7 @@ impl Realm {
             conns: HashMap::new(),
             topics: Topics::default(),
             retained: Retained::default(),
+            announced: Retained::default(),
             deadlines: Deadlines::default(),
             books: Books::default(),
             sessions_born: 0,
@@ -72,6 +75,7 @@ impl Realm {
                         self.packet(session, packet, effects);
                     }
                 }
+                Input::Announce { topic, payload, retain } => self.announce(topic, payload, retain, effects),
                 Input::Closed { conn, departure } => {
                     if let Some(&session) = self.conns.get(&conn) {
                         self.closed(session, departure, effects);
@@ -86,25 +90,23 @@ impl Realm {
         self.deadlines.next_ms().into_iter().chain(self.retained.next_ms()).min()
     }
 
-    /// What the realm holds. Visits each session.
+    /// What the realm holds, and has lost since it began. It costs nothing to ask.
     pub fn stats(&self) -> Stats {
-        let sum = |of: fn(&Session) -> usize| self.sessions.values().map(of).sum();
         Stats {
             sessions: self.sessions.len(),
             connected: self.conns.len(),
+            connected_max: self.books.connected_max,
+            expired: self.books.expired,
             subscriptions: self.topics.count(),
+            shared_subscriptions: self.topics.shared_count(),
             retained: self.retained.count(),
             retained_bytes: self.retained.bytes(),
             queued: self.books.queued,
-            in_flight: sum(|session| session.window.len()),
-            unreleased: sum(|session| session.unreleased.len()),
+            queued_bytes: self.books.queued_bytes,
+            in_flight: self.books.in_flight,
+            unreleased: self.books.unreleased,
             dropped: self.books.dropped,
         }
-    }
-
-    /// What was dropped since the realm began. Unlike [`Realm::stats`], it costs nothing to ask.
-    pub fn dropped(&self) -> Dropped {
-        self.books.dropped
     }
 
     fn packet(&mut self, id: SessionId, packet: Packet, effects: &mut Vec<Effect>) {
@@ -237,6 +239,7 @@ impl Realm {
         self.cancel_deadlines(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         self.conns.insert(attachment.conn, id);
+        self.books.connected_max = self.books.connected_max.max(self.conns.len());
         session.attachment = Some(attachment);
         session.expiry_s = expiry_s;
         session.ends_ms = None;
@@ -292,7 +295,7 @@ impl Realm {
     /// The connection of a session is over; what is left of its will and its expiry begins.
     fn depart(&mut self, id: SessionId, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(attachment) = session.detach() else { return };
+        let Some(attachment) = session.detach(&mut self.books) else { return };
         self.conns.remove(&attachment.conn);
         if session.expiry_s == 0 {
             self.end_session(id, effects);
@@ -344,7 +347,10 @@ impl Realm {
         self.retained.expire(self.now_ms);
         while let Some((due, id)) = self.deadlines.take_due(self.now_ms) {
             match due {
-                Due::SessionEnd => self.end_session(id, effects),
+                Due::SessionEnd => {
+                    self.books.expired += 1;
+                    self.end_session(id, effects);
+                }
                 Due::Will => {
                     let Some(session) = self.sessions.get_mut(&id) else { continue };
                     let (client_id, rights) = (Arc::clone(&session.client_id), session.rights.clone());

@@ -15,25 +15,28 @@ use crate::rights::{may_receive, may_will};
 use crate::session::SessionId;
 use crate::shared::Standing;
 use crate::topics::{Hit, Options};
-use crate::turn::{Effect, Rights};
+use crate::turn::{Effect, Refused, Rights};
 
 /// What is published, and by whom.
-struct Publication {
-    message: Arc<Message>,
-    qos: QoS,
-    retain: bool,
+pub(crate) struct Publication {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
     /// Client id of the publisher.
-    publisher: Arc<str>,
-    /// Its session; none for a will whose session is over.
-    session: Option<SessionId>,
+    pub(crate) publisher: Arc<str>,
+    /// Its session; none for a will whose session is over, and for the broker itself.
+    pub(crate) session: Option<SessionId>,
     /// A publisher that an acknowledgement can tell of a refusal; for others it is better to deliver what can not be retained.
-    refusable: bool,
+    pub(crate) refusable: bool,
 }
+
+/// The first level of the broker's own topics.
+pub(crate) const SYSTEM: &str = "$SYS";
 
 /// Whether a topic is the broker's own, so that clients do not publish to it: `$SYS` and below. Other
 /// topics with a leading `$` are for clients to use.
 pub(crate) fn is_reserved(topic: &Topic) -> bool {
-    topic.levels().next() == Some("$SYS")
+    topic.levels().next() == Some(SYSTEM)
 }
 
 impl Realm {
@@ -63,6 +66,7 @@ impl Realm {
                 };
                 if let Some(session) = self.sessions.get_mut(&id).filter(|_| !reason.is_error()) {
                     session.unreleased.hold(packet_id, self.now_ms);
+                    session.book(&mut self.books);
                 }
                 self.reply(id, Packet::PubRec(Ack::new(packet_id, reason)), effects);
             }
@@ -92,10 +96,12 @@ impl Realm {
         let Some(session) = self.sessions.get(&id) else { return ReasonCode::UNSPECIFIED };
         if is_reserved(&publish.message.topic) {
             self.books.dropped.reserved_topic += 1;
+            self.refuse(id, Refused::Publish(publish.message.topic.clone()), ReasonCode::NOT_AUTHORIZED, effects);
             return ReasonCode::NOT_AUTHORIZED;
         }
         if !session.may_publish(&publish) {
             self.books.dropped.not_authorized += 1;
+            self.refuse(id, Refused::Publish(publish.message.topic.clone()), ReasonCode::NOT_AUTHORIZED, effects);
             return self.deny(id, effects);
         }
         let publication = Publication {
@@ -134,6 +140,10 @@ impl Realm {
             };
             if let Err(Full) = self.retained.put(held, &self.limits) {
                 self.books.dropped.retained_full += 1;
+                if let Some(id) = publication.session {
+                    let topic = message.topic.clone();
+                    self.refuse(id, Refused::Publish(topic), ReasonCode::QUOTA_EXCEEDED, effects);
+                }
                 if publication.refusable {
                     return ReasonCode::QUOTA_EXCEEDED;
                 }
@@ -146,9 +156,21 @@ impl Realm {
         }
     }
 
+    /// Tells the operator of a request that was refused.
+    pub(crate) fn refuse(&self, id: SessionId, request: Refused, reason: ReasonCode, effects: &mut Vec<Effect>) {
+        if let Some(attachment) = self.sessions.get(&id).and_then(|session| session.attachment) {
+            effects.push(Effect::Refused { conn: attachment.conn, request, reason });
+        }
+    }
+
     /// To each session once, however many of its subscriptions match (3.3.4), and to one member of each
     /// group. Whether there was anybody.
-    fn route(&mut self, publication: &Publication, expires_ms: Option<u64>, effects: &mut Vec<Effect>) -> bool {
+    pub(crate) fn route(
+        &mut self,
+        publication: &Publication,
+        expires_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         let (mut own, mut shared) = (Vec::new(), Vec::new());
         let sessions = &self.sessions;
         let topic = &publication.message.topic;

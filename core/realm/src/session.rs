@@ -66,6 +66,8 @@ pub(crate) struct Session {
     pub(crate) window: Window,
     pub(crate) unreleased: Unreleased,
     queue: Queue,
+    /// What of `window` and `unreleased` is on the books.
+    booked: (u32, u32),
 }
 
 impl Session {
@@ -82,13 +84,15 @@ impl Session {
             window: Window::default(),
             unreleased: Unreleased::default(),
             queue: Queue::default(),
+            booked: (0, 0),
         }
     }
 
     /// The connection is gone. What it was, if there was one.
-    pub(crate) fn detach(&mut self) -> Option<Attachment> {
+    pub(crate) fn detach(&mut self, books: &mut Books) -> Option<Attachment> {
         let attachment = self.attachment.take()?;
         self.window.connection_lost();
+        self.book(books);
         Some(attachment)
     }
 
@@ -130,6 +134,20 @@ impl Session {
 
     /// Sends what the window allows: first what an earlier connection left, then from the queue.
     pub(crate) fn pump(&mut self, now_ms: u64, books: &mut Books, effects: &mut Vec<Effect>) {
+        self.send_waiting(now_ms, books, effects);
+        self.book(books);
+    }
+
+    /// Brings the books up to date with the window and the packet ids that are held.
+    pub(crate) fn book(&mut self, books: &mut Books) {
+        // Both are bounded by 65,535 packet ids.
+        let now = [self.window.len(), self.unreleased.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        books.in_flight = books.in_flight + now[0] as usize - self.booked.0 as usize;
+        books.unreleased = books.unreleased + now[1] as usize - self.booked.1 as usize;
+        self.booked = now.into();
+    }
+
+    fn send_waiting(&mut self, now_ms: u64, books: &mut Books, effects: &mut Vec<Effect>) {
         let Some(attachment) = self.attachment else { return };
         while let Some(packet) = self.window.resend(attachment.window, now_ms) {
             attachment.send(packet, effects);
@@ -154,11 +172,14 @@ impl Session {
     pub(crate) fn revoke(&mut self, allowed: impl Fn(&Outgoing) -> bool, books: &mut Books) {
         self.window.revoke(&allowed, books);
         self.queue.revoke(&allowed, books);
+        self.book(books);
     }
 
-    /// The session is over: its queue is taken off the books.
+    /// The session is over: what it holds is taken off the books.
     pub(crate) fn strike_off(&self, books: &mut Books) {
         self.queue.strike_off(books);
+        books.in_flight -= self.booked.0 as usize;
+        books.unreleased -= self.booked.1 as usize;
     }
 }
 

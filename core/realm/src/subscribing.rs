@@ -6,6 +6,7 @@ use postern_mqtt::Filter;
 use postern_mqtt::packet::{Packet, QoS, RetainHandling, SubAck, Subscribe, Subscription, Unsubscribe};
 use postern_mqtt::reason::ReasonCode;
 
+use crate::announcing::is_announced;
 use crate::limits::{MAX_REPLAY_VISITS, RealmLimits};
 use crate::queue::Outgoing;
 use crate::realm::Realm;
@@ -13,7 +14,7 @@ use crate::rights::may_receive;
 use crate::session::SessionId;
 use crate::size::held_bytes;
 use crate::topics::Options;
-use crate::turn::Effect;
+use crate::turn::{Effect, Refused};
 
 /// What one SUBSCRIBE may still have replayed. It is for the packet, not for each filter: naming `#` a
 /// thousand times yields no more than naming it once. A queue's limits serve as measure.
@@ -68,6 +69,7 @@ impl Realm {
                 }
                 Err(reason) => {
                     denied |= reason == ReasonCode::NOT_AUTHORIZED;
+                    self.refuse(id, Refused::Subscribe(filter), reason, effects);
                     reasons.push(reason);
                 }
             }
@@ -142,7 +144,9 @@ impl Realm {
         budget: &mut Budget,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let Self { sessions, retained, books, limits, now_ms, .. } = self;
+        let Self { sessions, retained, announced, books, limits, now_ms, .. } = self;
+        // No filter matches in both.
+        let retained = if is_announced(filter) { announced } else { retained };
         let Some(session) = sessions.get_mut(&id) else { return false };
         let rights = session.rights.clone();
         let mut visits = budget.visits;

@@ -44,6 +44,7 @@ impl Place {
 pub(crate) struct Topics {
     tree: Tree<Place>,
     count: usize,
+    shared: usize,
 }
 
 impl Topics {
@@ -59,6 +60,7 @@ impl Topics {
             },
         };
         self.count += usize::from(is_new);
+        self.shared += usize::from(is_new && filter.share().is_some());
         is_new
     }
 
@@ -77,6 +79,7 @@ impl Topics {
             }
         };
         self.count -= usize::from(existed);
+        self.shared -= usize::from(existed && filter.share().is_some());
         self.tree.prune(node, Place::is_empty);
         existed
     }
@@ -125,6 +128,11 @@ impl Topics {
 
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// How many of them are shared.
+    pub(crate) fn shared_count(&self) -> usize {
+        self.shared
     }
 }
 
@@ -186,7 +194,7 @@ mod tests {
         assert_eq!(sessions(&mut topics, "a"), [3, 1, 2]);
         assert!(!topics.unsubscribe(SessionId(0), &Filter::new("$share/h/a").unwrap()));
         assert!(topics.unsubscribe(SessionId(0), &Filter::new("$share/g/a").unwrap()));
-        assert_eq!(topics.count(), 3);
+        assert_eq!((topics.count(), topics.shared_count()), (3, 2));
     }
 
     fn level() -> impl Strategy<Value = &'static str> {

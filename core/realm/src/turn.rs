@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use postern_identity::Acl;
-use postern_mqtt::Packet;
 use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
+use postern_mqtt::{Filter, Packet, ReasonCode, Topic};
 
 /// One network connection. Given by the driver, which never uses a number twice in the life of a realm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,16 @@ pub enum Input {
         /// From now on.
         rights: Rights,
     },
+    /// The broker itself has something to say, at QoS 0. Clients cannot publish there, and what is retained counts
+    /// against none of their limits.
+    Announce {
+        /// `$SYS` or below; any other is not announced.
+        topic: Topic,
+        /// The figure or event.
+        payload: Bytes,
+        /// Whether it is kept for who subscribes later, in place of what was kept under the topic before.
+        retain: bool,
+    },
     /// The connection is gone, or the driver is closing it.
     Closed {
         /// Which.
@@ -84,6 +95,34 @@ pub enum Effect {
         /// A DISCONNECT to send before, where the version has one.
         farewell: Option<Disconnect>,
     },
+    /// Nothing to do: a request was refused, which its client may learn or not, and the operator may.
+    Refused {
+        /// Whose.
+        conn: ConnId,
+        /// What it was.
+        request: Refused,
+        /// As 5.0 names it.
+        reason: ReasonCode,
+    },
+}
+
+/// A request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// A PUBLISH to this topic. With a reason of quota it was delivered and not retained.
+    Publish(Topic),
+    /// A subscription to this filter.
+    Subscribe(Filter),
+}
+
+impl Refused {
+    /// A lower-case word for logs and metric labels.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Publish(_) => "publish",
+            Self::Subscribe(_) => "subscribe",
+        }
+    }
 }
 
 /// A look at the realm.
@@ -93,14 +132,22 @@ pub struct Stats {
     pub sessions: usize,
     /// Sessions with a connection.
     pub connected: usize,
+    /// The most that ever were connected at once.
+    pub connected_max: usize,
+    /// Sessions that ended because their client did not come back in time.
+    pub expired: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
+    /// Of these, shared ones.
+    pub shared_subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
     /// Bytes of the retained messages.
     pub retained_bytes: usize,
     /// Messages that wait for a window or for their client.
     pub queued: usize,
+    /// Bytes of these, each message counted for each of its subscribers.
+    pub queued_bytes: usize,
     /// Messages sent and not yet acknowledged to the end.
     pub in_flight: usize,
     /// QoS 2 packet ids received and not yet released.

@@ -70,6 +70,11 @@ impl ConnectionCount {
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
         taken.ok().map(|_| ConnectionSlot(Arc::clone(self)))
     }
+
+    /// How many are taken.
+    pub(crate) fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for ConnectionSlot {

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::admission::{Admission, ConnectionCount, ConnectionSlot, UnauthenticatedSlot};
 use crate::intake::proxy::{self, Told};
+use crate::metrics::ListenerMetrics;
 use crate::policy::ListenerPolicy;
 use crate::report::RefusalLog;
 
@@ -20,6 +21,7 @@ pub(crate) struct Door {
     pub(crate) policy: Arc<ListenerPolicy>,
     pub(crate) port: u16,
     pub(crate) refusals: RefusalLog,
+    pub(crate) metrics: ListenerMetrics,
     count: Arc<ConnectionCount>,
 }
 
@@ -41,7 +43,13 @@ pub(crate) struct Located {
 
 impl Door {
     pub(crate) fn new(policy: ListenerPolicy, port: u16) -> Self {
-        Self { policy: Arc::new(policy), port, refusals: RefusalLog::new(), count: Arc::default() }
+        let (refusals, metrics, count) = (RefusalLog::new(), ListenerMetrics::default(), Arc::default());
+        Self { policy: Arc::new(policy), port, refusals, metrics, count }
+    }
+
+    /// Connections that are in, or on their way.
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.count.now() as u64
     }
 
     /// Decides before a byte is read; a refused socket is closed at once.
@@ -124,8 +132,9 @@ impl Door {
         }
     }
 
-    /// One line, as far as there is room for it.
+    /// Counted, and one line as far as there is room for it.
     fn report(&self, peer: SocketAddr, refusal: &Refusal) {
+        self.metrics.refused(refusal);
         if self.refusals.permit(Instant::now()) {
             let (at, why) = (refusal.at.label(), refusal.why.label());
             tracing::info!(listener = %self.policy.id, %peer, at, why, detail = refusal.detail.as_str(), "refused");

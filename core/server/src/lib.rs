@@ -10,6 +10,7 @@ mod door;
 mod drive;
 mod intake;
 mod meter;
+pub mod metrics;
 pub mod policy;
 mod realms;
 mod report;

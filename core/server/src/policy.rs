@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::{AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, Rate, TcpOptions, WebSocket};
-use postern_identity::{AccessRules, Gate, ListenerId, Namespace};
+use postern_identity::{AccessRules, Gate, ListenerId, Namespace, NamespaceName};
 use postern_mqtt::Limits;
+use postern_plugin::Plugin;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 
 use crate::authn::Authn;
@@ -45,10 +46,31 @@ pub struct ListenerPolicy {
     pub username_as_client_id: bool,
     /// What the wire format allows.
     pub link_limits: Limits,
+    /// The tenants that its clients can belong to.
+    pub namespaces: Vec<NamespaceName>,
     /// How its clients come to be known before their CONNECT.
     pub entrance: Entrance,
     /// None on `tcp` and `ssl`.
     pub websocket: Option<WebSocket>,
+}
+
+impl ListenerPolicy {
+    /// The TLS gate, where it has one.
+    pub(crate) fn tls(&self) -> Option<&TlsGate> {
+        match &self.entrance {
+            Entrance::Tls(tls) => Some(tls),
+            Entrance::Open | Entrance::Plain(_) => None,
+        }
+    }
+
+    /// Its plugins in their order.
+    pub(crate) fn plugins(&self) -> &[Plugin] {
+        match &self.entrance {
+            Entrance::Open => &[],
+            Entrance::Plain(gate) => &gate.decisions.plugins,
+            Entrance::Tls(tls) => &tls.decisions.plugins,
+        }
+    }
 }
 
 /// What is between accept and CONNECT.
@@ -67,6 +89,8 @@ pub struct Decisions {
     pub gate: Arc<dyn Gate>,
     /// All plugins of one connection together may take this long.
     pub budget: Duration,
+    /// The plugins that take them, for their figures.
+    pub plugins: Vec<Plugin>,
     /// Whose a connection is where no plugin decides: the tenant's if all bundles of the listener are one
     /// tenant's, else nobody's in particular.
     pub namespace: Namespace,

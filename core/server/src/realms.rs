@@ -1,6 +1,7 @@
 //! The realm of each namespace. A tenant's topics, client identifiers, sessions, retained messages and
 //! shared groups live in its realm and have no meaning outside it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use dashmap::DashMap;
@@ -9,6 +10,7 @@ use postern_realm::{Realm, RealmLimits};
 use tokio::sync::mpsc;
 
 use crate::drive::realm::{Command, MAILBOX_COMMANDS, drive};
+use crate::metrics::Metrics;
 use crate::report::LossLog;
 
 /// The way to a realm.
@@ -19,11 +21,12 @@ pub(crate) struct Realms {
     mailboxes: DashMap<Namespace, Mailbox>,
     limits: RealmLimits,
     began: Instant,
+    metrics: Arc<Metrics>,
 }
 
 impl Realms {
-    pub(crate) fn new(limits: RealmLimits, began: Instant) -> Self {
-        Self { mailboxes: DashMap::new(), limits, began }
+    pub(crate) fn new(limits: RealmLimits, began: Instant, metrics: Arc<Metrics>) -> Self {
+        Self { mailboxes: DashMap::new(), limits, began, metrics }
     }
 
     /// The namespace's realm, begun where this is its first connection.
@@ -42,7 +45,8 @@ impl Realms {
     fn begin(&self, namespace: &Namespace) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
         let realm = Realm::new(self.limits.clone());
-        tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone())));
+        let metrics = self.metrics.realm(namespace);
+        tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone()), metrics));
         mailbox
     }
 }

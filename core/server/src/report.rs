@@ -15,6 +15,8 @@ pub(crate) struct Story {
     pub(crate) bundle: Option<BundleRef>,
     pub(crate) bundle_by: Option<PluginName>,
     pub(crate) identity_by: Option<PluginName>,
+    /// What the TLS handshake agreed on.
+    pub(crate) tls_version: Option<rustls::ProtocolVersion>,
 }
 
 impl Story {
@@ -27,6 +29,7 @@ impl Story {
             bundle: None,
             bundle_by: None,
             identity_by: None,
+            tls_version: None,
         }
     }
 

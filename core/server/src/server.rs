@@ -21,6 +21,7 @@ use crate::drive::outbox::Outbox;
 use crate::drive::realm::Command;
 use crate::intake::{Accepted, Admitted, intake};
 use crate::meter::Meter;
+use crate::metrics::Metrics;
 use crate::realms::Realms;
 use crate::report::Story;
 use crate::stage::Staged;
@@ -70,6 +71,7 @@ struct Shared {
     realms: Realms,
     /// Connections that are attached to a realm.
     connections: DashMap<ConnId, Arc<Outbox>>,
+    metrics: Arc<Metrics>,
     next_connection: AtomicU64,
     began: Instant,
 }
@@ -85,19 +87,26 @@ impl Server {
             opened.push((policy, listener, address));
         }
         let began = Instant::now();
+        let doors = opened.into_iter().map(|(policy, listener, address)| {
+            let door = Arc::new(Door::new(policy, address.port()));
+            (door, listener, address)
+        });
+        let opened: Vec<_> = doors.collect();
+        let doors = opened.iter().map(|(door, ..)| Arc::clone(door)).collect();
+        let metrics = Arc::new(Metrics::new(staged.node, began, doors));
         let shared = Arc::new(Shared {
             admission: Arc::default(),
-            realms: Realms::new(staged.realm_limits, began),
+            realms: Realms::new(staged.realm_limits, began, Arc::clone(&metrics)),
             connections: DashMap::new(),
+            metrics,
             next_connection: AtomicU64::new(1),
             began,
         });
         let (shutdown, stop) = watch::channel(false);
         let (task_alive, alive) = mpsc::channel(1);
         let mut bound = Vec::new();
-        for (policy, listener, address) in opened {
-            bound.push(Bound { listener: policy.id.clone(), address });
-            let door = Arc::new(Door::new(policy, address.port()));
+        for (door, listener, address) in opened {
+            bound.push(Bound { listener: door.policy.id.clone(), address });
             tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
         }
         Ok(Self { bound, shutdown, alive, shared })
@@ -106,6 +115,11 @@ impl Server {
     /// The open listeners.
     pub fn bound(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// All figures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
     }
 
     /// Stops accepting, tells every client (5.0: Server shutting down), and waits until they are gone or
@@ -146,6 +160,7 @@ async fn accept_loop(
         match accepted {
             Ok((socket, address)) => {
                 meter.take(Instant::now());
+                door.metrics.accepted();
                 if let Some(entry) = door.open(&shared.admission, address) {
                     let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), entry, stop.clone());
                     let alive = alive.clone();
@@ -197,9 +212,13 @@ async fn serve(
         _ = stop.wait_for(|stopping| *stopping) => return,
         admitted = Box::pin(intake(accepted, &mut story)) => admitted,
     };
+    if let Some(version) = story.tls_version {
+        door.metrics.secured(version);
+    }
     match admitted {
         Ok(admitted) => {
             drop(unauthenticated);
+            door.metrics.admitted();
             attach(conn, admitted, &story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
@@ -208,6 +227,7 @@ async fn serve(
 }
 
 fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
+    door.metrics.refused(refusal);
     if door.refusals.permit(Instant::now()) {
         story.refused(refusal);
     }
@@ -215,10 +235,12 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 
 /// Binds an admitted connection to its realm and drives it.
 async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
-    let Admitted { mut stream, link, input, connect, greeting, owner, rights, mounted } = admitted;
+    let Admitted { mut stream, link, input, connect, arrival, greeting, owner, rights, mounted } = admitted;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let realm = shared.realms.of(&story.namespace);
+    let metrics = shared.metrics.realm(&story.namespace);
+    metrics.received.add(&arrival);
     let client_id = Arc::clone(&connect.client_id);
     let attach = Command::Attach { conn, connect, owner, rights, greeting, outbox: Arc::clone(&outbox) };
     if realm.send(attach).await.is_err() {
@@ -230,8 +252,18 @@ async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Sh
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
-    let connection =
-        Connection { conn, stream, link, input, outbox, realm, mounted, began: shared.began, unflushed: false };
+    let connection = Connection {
+        conn,
+        stream,
+        link,
+        input,
+        outbox,
+        realm,
+        mounted,
+        began: shared.began,
+        metrics,
+        unflushed: false,
+    };
     let ended = Box::pin(connection.drive()).await;
     shared.connections.remove(&conn);
     tracing::info!(

@@ -11,7 +11,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{CertSource, Config, Listener, Problem, Tls};
+use postern_config::{CertSource, Config, Listener, Problem, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_plugin::{Chain, Host};
 use postern_realm::RealmLimits;
@@ -29,6 +29,10 @@ const GATE_BUDGET: Duration = Duration::from_millis(500);
 
 /// What is ready to be opened.
 pub struct Staged {
+    /// The name of this node.
+    pub node: String,
+    /// What each namespace is told of itself.
+    pub sys_topics: SysTopics,
     /// In the order of the configuration.
     pub listeners: Vec<ListenerPolicy>,
     /// Limits of every realm.
@@ -65,7 +69,9 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     }
     if problems.is_empty() {
         warnings.extend(bundles.into_warnings());
-        Ok(Staged { listeners, realm_limits: limits::of_realm(&config.mqtt, &config.retainer), warnings })
+        let (node, sys_topics) = (config.node.name.clone(), config.sys_topics);
+        let realm_limits = limits::of_realm(&config.mqtt, &config.retainer);
+        Ok(Staged { node, sys_topics, listeners, realm_limits, warnings })
     } else {
         Err(problems)
     }
@@ -102,6 +108,7 @@ async fn stage_listener(
         mountpoint: Mountpoint::new(&listener.mountpoint),
         authn: Authn::new(listener.enable_authn, doors.passwords.as_ref()),
         access: doors.access.clone(),
+        namespaces: listener.namespaces.clone(),
         entrance,
         connect_wait: config.mqtt.idle_timeout,
         username_as_client_id: config.mqtt.use_username_as_clientid,
@@ -155,8 +162,8 @@ fn decisions(
     directory: Arc<dyn BundleDirectory>,
 ) -> Decisions {
     let budget = GATE_BUDGET.max(plugins.longest_timeouts);
-    let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded, directory));
-    Decisions { gate, budget, namespace }
+    let gate: Arc<dyn Gate> = Arc::new(Chain::new(listener.id.clone(), plugins.loaded.clone(), directory));
+    Decisions { gate, plugins: plugins.loaded, budget, namespace }
 }
 
 /// The protocol that a listener's clients may name in their `ClientHello` (RFC 7301): on `wss` the TLS layer carries HTTP.

@@ -18,5 +18,6 @@ mod isolation;
 mod j_plugins;
 mod k_limits;
 mod lifecycle;
+mod metrics;
 mod t_proxy_tls;
 mod t_transports;

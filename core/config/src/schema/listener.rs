@@ -271,23 +271,35 @@ fn bind(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Spanned<So
         }
         return None;
     };
-    let text = reader.text(&item)?;
-    let Some(value) = address(&text) else {
+    bind_to(reader, &item, Ipv4Addr::UNSPECIFIED)
+}
+
+/// An address to listen on; `host` is what a port alone means.
+pub(super) fn bind_to(reader: &mut Reader<'_>, item: &Item<'_>, host: Ipv4Addr) -> Option<Spanned<SocketAddr>> {
+    let text = reader.text(item)?;
+    let Some(value) = address(&text, host) else {
         let hint =
             "write a port from 0 to 65535 or an address with one: `8883`, `\"127.0.0.1:8883\"`, `\"[::1]:8883\"`";
-        reader.wrong(&item, format!("{} is no address to listen on", shown(&text)), Some(hint));
+        reader.wrong(item, format!("{} is no address to listen on", shown(&text)), Some(hint));
         return None;
     };
     Some(Spanned { value, at: reader.origin(item.node.at) })
 }
 
-/// `8883`, `:8883`, `127.0.0.1:8883` or `[::1]:8883`; without an address all IPv4 addresses are meant, as in EMQX.
-fn address(text: &str) -> Option<SocketAddr> {
+/// `8883`, `:8883`, `127.0.0.1:8883` or `[::1]:8883`; without an address `host` is meant: for listeners all IPv4 addresses,
+/// as in EMQX.
+fn address(text: &str, host: Ipv4Addr) -> Option<SocketAddr> {
     let port = text.strip_prefix(':').unwrap_or(text);
     if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) {
-        return port.parse().ok().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+        return port.parse().ok().map(|port| SocketAddr::new(IpAddr::V4(host), port));
     }
     text.parse().ok()
+}
+
+/// The listener that has this address, where it is open.
+pub(super) fn taken(address: SocketAddr, listeners: &[Listener]) -> Option<&Listener> {
+    let open = |listener: &&Listener| listener.enable && listener.bind.value.port() != 0;
+    listeners.iter().filter(open).find(|listener| collide(listener.bind.value, address))
 }
 
 /// The second listener on a port would fail at start.

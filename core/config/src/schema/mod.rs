@@ -10,6 +10,7 @@ mod retainer;
 mod socket;
 mod tls;
 mod transport;
+mod watching;
 
 use std::path::PathBuf;
 
@@ -33,8 +34,12 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let authentication = root.take("authentication").map(|item| authentication::all(reader, &item)).unwrap_or_default();
     let authorization = root.take("authorization").and_then(|item| authorization::rules(reader, &item));
     let listeners = listener::all(reader, &mut root, &mqtt);
+    let dashboard = root.take("dashboard").and_then(|item| watching::dashboard(reader, &item, &listeners));
+    let dashboard = dashboard.unwrap_or_default();
+    let sys_topics = root.take("sys_topics").and_then(|item| watching::sys_topics(reader, &item)).unwrap_or_default();
     reader.finish(&root, emqx::ROOT);
-    let config = Config { node, plugins, mqtt, retainer, log, authentication, authorization, listeners };
+    let config =
+        Config { node, plugins, mqtt, retainer, log, authentication, authorization, listeners, dashboard, sys_topics };
     open::warn(reader, &config);
     config
 }

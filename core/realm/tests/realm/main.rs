@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod announcing;
 mod connecting;
 mod limits;
 mod old_clients;

@@ -212,7 +212,7 @@ impl World {
     fn look(&mut self, effects: &[Effect]) {
         for effect in effects {
             assert!(has_reasons_of_its_tables(effect), "{effect:?}");
-            let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = effect;
+            let (Effect::Send { conn, .. } | Effect::Close { conn, .. } | Effect::Refused { conn, .. }) = effect;
             let Some(client) = self.clients.iter_mut().find(|client| client.conn == Some(*conn)) else {
                 assert!(matches!(effect, Effect::Close { .. }), "only a taken-over connection is unknown: {effect:?}");
                 continue;
@@ -227,7 +227,7 @@ impl World {
                     client.unanswered.push_back(Packet::Publish(publish.clone()));
                 }
                 Effect::Send { packet: packet @ Packet::PubRel(_), .. } => client.unanswered.push_back(packet.clone()),
-                Effect::Send { .. } => {}
+                Effect::Send { .. } | Effect::Refused { .. } => {}
             }
         }
         let stats = self.realm.stats();
@@ -256,6 +256,7 @@ fn has_reasons_of_its_tables(effect: &Effect) -> bool {
             return farewell.as_ref().is_none_or(|farewell| are_of(DISCONNECT, &[farewell.reason]));
         }
         Effect::Send { packet, .. } => packet,
+        Effect::Refused { .. } => return true,
     };
     match packet {
         Packet::ConnAck(ack) => are_of(CONNACK, &[ack.reason]),
@@ -288,6 +289,7 @@ proptest! {
         let stats = first.realm.stats();
         let left = (stats.sessions, stats.connected, stats.subscriptions, stats.queued, stats.in_flight);
         prop_assert_eq!(left, (0, 0, 0, 0, 0));
+        prop_assert_eq!((stats.unreleased, stats.queued_bytes, stats.shared_subscriptions), (0, 0, 0));
         prop_assert_eq!(first.realm.next_deadline_ms(), None);
     }
 

@@ -11,7 +11,7 @@ use postern_mqtt::packet::{
     Subscription, Unsubscribe, Version, Will,
 };
 use postern_mqtt::{Filter, Packet, ReasonCode, Topic};
-use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, RealmLimits, Rights};
+use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, RealmLimits, Refused, Rights};
 
 pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
 
@@ -20,6 +20,7 @@ struct Inbox {
     packets: Vec<Packet>,
     is_closed: bool,
     farewell: Option<Disconnect>,
+    refused: Vec<(Refused, ReasonCode)>,
 }
 
 #[derive(Debug)]
@@ -117,11 +118,12 @@ impl Sim {
         assert!(inputs.is_empty());
         assert!(self.realm.next_deadline_ms().is_none_or(|at| at > self.now_ms), "nothing due is left");
         for effect in effects {
-            let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = &effect;
+            let (Effect::Send { conn, .. } | Effect::Close { conn, .. } | Effect::Refused { conn, .. }) = &effect;
             let inbox = self.inboxes.get_mut(conn).expect("effects are for connections that there are");
             assert!(!inbox.is_closed, "nothing goes to a closed connection: {effect:?}");
             match effect {
                 Effect::Send { packet, .. } => inbox.packets.push(packet),
+                Effect::Refused { request, reason, .. } => inbox.refused.push((request, reason)),
                 Effect::Close { farewell, .. } => {
                     inbox.is_closed = true;
                     inbox.farewell = farewell;
@@ -206,6 +208,17 @@ impl Sim {
     /// What came for a connection.
     pub(crate) fn take(&mut self, conn: ConnId) -> Vec<Packet> {
         std::mem::take(&mut self.inboxes.get_mut(&conn).unwrap().packets)
+    }
+
+    /// What the operator was told of this connection's requests.
+    pub(crate) fn refused(&mut self, conn: ConnId) -> Vec<(Refused, ReasonCode)> {
+        std::mem::take(&mut self.inboxes.get_mut(&conn).unwrap().refused)
+    }
+
+    /// The broker says something itself.
+    pub(crate) fn announce(&mut self, topic: &str, payload: &'static str, retain: bool) {
+        let (topic, payload) = (Topic::new(topic).unwrap(), Bytes::from_static(payload.as_bytes()));
+        self.step(vec![Input::Announce { topic, payload, retain }]);
     }
 
     /// The reason with which the realm closed a connection; none if it did not, or without one.

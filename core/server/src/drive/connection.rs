@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use super::mountpoint::Mounted;
 use super::outbox::Outbox;
 use super::realm::{Command, elapsed_ms};
+use crate::metrics::{RealmMetrics, Tally};
 use crate::realms::Mailbox;
 
 /// Read at once, in bytes.
@@ -41,6 +42,8 @@ pub(crate) struct Connection<S> {
     pub(crate) realm: Mailbox,
     pub(crate) mounted: Mounted,
     pub(crate) began: Instant,
+    /// Of its namespace.
+    pub(crate) metrics: Arc<RealmMetrics>,
     /// The stream took bytes that it may not have passed on.
     pub(crate) unflushed: bool,
 }
@@ -154,18 +157,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes all whole packets out of the input and hands them to the realm in one command.
     async fn take_packets(&mut self, output: &mut BytesMut) -> Result<(), End> {
         let mut packets = Vec::new();
+        let mut tally = Tally::default();
+        let came = self.input.len();
         let now = elapsed_ms(self.began);
         let end = loop {
             match self.link.receive(now, &mut self.input) {
                 Ok(None) => break None,
                 Ok(Some(Packet::PingReq)) => {
+                    tally.packet(&Packet::PingReq);
                     self.say(&Packet::PingResp, output);
                 }
                 Ok(Some(Packet::Disconnect(disconnect))) => {
+                    tally.packet(&Packet::Disconnect(Disconnect::default()));
                     break Some(End { ended: Ended::Goodbye, departure: Departure::Goodbye(disconnect) });
                 }
                 Ok(Some(mut packet)) => match self.mount(&mut packet) {
-                    Ok(()) => packets.push(packet),
+                    Ok(()) => {
+                        tally.packet(&packet);
+                        packets.push(packet);
+                    }
                     Err(reason) => {
                         break Some(self.broken(output, reason, "a topic does not fit under the mountpoint"));
                     }
@@ -181,6 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         };
+        tally.bytes(came - self.input.len());
+        self.metrics.received.add(&tally);
         if !packets.is_empty() {
             let command = Command::Packets { conn: self.conn, packets };
             if self.realm.send(command).await.is_err() {
@@ -198,20 +210,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_outbox(&mut self, output: &mut BytesMut) -> Result<(), End> {
         let taken = self.outbox.take();
         if taken.dropped > 0 {
+            self.metrics.dropped_for_slow_consumer(taken.dropped);
             tracing::debug!(
                 connection = self.conn.0,
                 dropped = taken.dropped,
                 "QoS 0 messages dropped: the client reads too slowly"
             );
         }
+        let mut tally = Tally::default();
+        let before = output.len();
         for mut packet in taken.packets {
             if !self.mounted.is_empty() {
                 self.mounted.leave(&mut packet);
             }
             // The realm gives nothing that is over the client's Maximum Packet Size (MQTT-3.1.2-25): it would hold a
             // place in the window.
-            self.say(&packet, output);
+            if self.link.send(&packet, output) == Sent::Written {
+                tally.packet(&packet);
+            }
         }
+        tally.bytes(output.len() - before);
+        self.metrics.sent.add(&tally);
         let Some(close) = taken.close else { return Ok(()) };
         let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
         if let Some(farewell) = close.farewell {
@@ -242,7 +261,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What the client's version has no word for stays unsaid.
     fn say(&mut self, packet: &Packet, output: &mut BytesMut) {
-        let _: Sent = self.link.send(packet, output);
+        let before = output.len();
+        if self.link.send(packet, output) == Sent::Written {
+            let mut tally = Tally::default();
+            tally.packet(packet);
+            tally.bytes(output.len() - before);
+            self.metrics.sent.add(&tally);
+        }
     }
 
     fn say_last(&mut self, farewell: Disconnect, output: &mut BytesMut) {

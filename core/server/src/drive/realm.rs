@@ -10,6 +10,7 @@ use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use crate::metrics::RealmMetrics;
 use crate::report::LossLog;
 
 /// Commands that wait for a realm. A connection that finds it full waits, and so stops reading its socket.
@@ -36,7 +37,13 @@ pub(crate) enum Command {
 }
 
 /// Runs until every handle of the mailbox is gone.
-pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>, began: Instant, mut losses: LossLog) {
+pub(crate) async fn drive(
+    mut realm: Realm,
+    mut mailbox: mpsc::Receiver<Command>,
+    began: Instant,
+    mut losses: LossLog,
+    metrics: Arc<RealmMetrics>,
+) {
     let mut outboxes: HashMap<ConnId, Arc<Outbox>> = HashMap::new();
     let mut commands = Vec::with_capacity(TURN_COMMANDS);
     let mut inputs = Vec::new();
@@ -52,8 +59,11 @@ pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>
             accept(command, &mut outboxes, &mut inputs, &mut gone);
         }
         realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-        deliver(&mut effects, &outboxes);
-        losses.tell(realm.dropped(), Instant::now());
+        let stats = realm.stats();
+        // Before anybody is woken: who has an answer finds it counted.
+        metrics.set(stats);
+        deliver(&mut effects, &outboxes, &metrics);
+        losses.tell(stats.dropped, Instant::now());
         for conn in gone.drain(..) {
             outboxes.remove(&conn);
         }
@@ -100,14 +110,25 @@ fn accept(
 }
 
 /// Hands the effects over and wakes each connection once.
-fn deliver(effects: &mut Vec<Effect>, outboxes: &HashMap<ConnId, Arc<Outbox>>) {
+fn deliver(effects: &mut Vec<Effect>, outboxes: &HashMap<ConnId, Arc<Outbox>>, metrics: &RealmMetrics) {
     let mut touched: Vec<ConnId> = Vec::new();
     for effect in effects.drain(..) {
-        let (Effect::Send { conn, .. } | Effect::Close { conn, .. }) = &effect;
+        let (Effect::Send { conn, .. } | Effect::Close { conn, .. } | Effect::Refused { conn, .. }) = &effect;
         let conn = *conn;
         let Some(outbox) = outboxes.get(&conn) else { continue };
         match effect {
-            Effect::Send { packet, .. } => outbox.put(packet),
+            Effect::Send { packet, .. } => {
+                if let Packet::ConnAck(ack) = &packet
+                    && ack.reason.is_error()
+                {
+                    metrics.refused.add("connect", ack.reason.label());
+                }
+                outbox.put(packet);
+            }
+            Effect::Refused { request, reason, .. } => {
+                metrics.refused.add(request.word(), reason.label());
+                continue;
+            }
             Effect::Close { farewell, .. } => outbox.close(farewell),
         }
         if touched.last() != Some(&conn) {

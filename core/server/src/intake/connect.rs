@@ -19,6 +19,7 @@ use crate::authn::Proven;
 use crate::drive::connection::say_farewell;
 use crate::drive::mountpoint::Mounted;
 use crate::drive::realm::elapsed_ms;
+use crate::metrics::Tally;
 use crate::policy::ListenerPolicy;
 use crate::report::Story;
 
@@ -30,6 +31,8 @@ pub(crate) struct Admitted {
     pub(crate) input: BytesMut,
     /// Never without a client identifier.
     pub(crate) connect: Box<Connect>,
+    /// What came so far, to be counted.
+    pub(crate) arrival: Tally,
     /// What the CONNACK is to say beside what the realm puts into it.
     pub(crate) greeting: Box<ConnAck>,
     /// Who owns the session.
@@ -50,9 +53,10 @@ impl Carried {
     ) -> Result<Admitted, Refusal> {
         let Self(Identified { mut stream, identity, common_name }) = self;
         let mut link = Link::new(policy.link_limits, elapsed_ms(began));
-        let mut input = BytesMut::new();
+        let (mut input, mut came) = (BytesMut::new(), 0);
         let deadline = tokio::time::Instant::from_std(at + policy.connect_wait);
-        let received = tokio::time::timeout_at(deadline, receive(&mut stream, &mut link, &mut input, began)).await;
+        let reading = receive(&mut stream, &mut link, (&mut input, &mut came), began);
+        let received = tokio::time::timeout_at(deadline, reading).await;
         let outcome = match received {
             Err(_late) => {
                 let detail = format!("no CONNECT within {:?} of the connection's begin", policy.connect_wait);
@@ -77,9 +81,12 @@ impl Carried {
         match outcome {
             Ok(Bound { connect, greeting, owner, username, rights, mounted }) => {
                 let greeting = Box::new(link.announce(greeting));
+                let mut arrival = Tally::default();
+                arrival.connect();
+                arrival.bytes(came - input.len());
                 let version = connect.version.to_string();
                 story.admitted(username.as_deref(), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, greeting, owner, rights, mounted })
+                Ok(Admitted { stream, link, input, connect, arrival, greeting, owner, rights, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();
@@ -99,7 +106,7 @@ impl Carried {
 async fn receive(
     stream: &mut Stream,
     link: &mut Link,
-    input: &mut BytesMut,
+    (input, came): (&mut BytesMut, &mut usize),
     began: Instant,
 ) -> Result<Box<Connect>, (Refusal, Option<Packet>)> {
     let protocol = |detail: String| Refusal::new(Stage::Connect, Why::Protocol, detail);
@@ -113,7 +120,7 @@ async fn receive(
         // The link refuses what is over its limit before it is whole, so this buffer stays small.
         match stream.read_buf(input).await {
             Ok(0) => return Err((protocol("the client closed the connection before its CONNECT".to_owned()), None)),
-            Ok(_) => {}
+            Ok(count) => *came += count,
             Err(error) => return Err((protocol(error.to_string()), None)),
         }
     }

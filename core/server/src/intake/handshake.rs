@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::choose::Chosen;
 use crate::policy::TlsGate;
+use crate::report::Story;
 
 /// The handshake is done; `chain` is empty where the client showed no certificate.
 pub(crate) struct Secured {
@@ -25,7 +26,7 @@ pub(crate) struct Secured {
 
 impl Chosen {
     /// The caller sets the deadline.
-    pub(super) async fn handshake(self, tls: &TlsGate) -> Result<Secured, Refusal> {
+    pub(super) async fn handshake(self, tls: &TlsGate, story: &mut Story) -> Result<Secured, Refusal> {
         let Self { start, hello, bundle, client_auth, namespace_open } = self;
         let config = tls
             .configs
@@ -33,6 +34,7 @@ impl Chosen {
             .map_err(|error| Refusal::new(Stage::Handshake, Why::Unavailable, error.to_string()))?;
         let stream = start.into_stream(config).await.map_err(|error| explain(Stage::Handshake, &error))?;
         let (_, session) = stream.get_ref();
+        story.tls_version = session.protocol_version();
         let chain = match session.peer_certificates() {
             Some(presented) => postern_tls::verified_chain(presented, &bundle, now_unix_s())
                 .map_err(|error| Refusal::new(Stage::Handshake, Why::BadCertificate, error.to_string()))?,

@@ -70,7 +70,7 @@ async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story
     let handshake = async {
         let greeted = hello::read_hello(socket, at, story).await?;
         let chosen = greeted.choose(tls, &mut budget, story).await?;
-        chosen.handshake(tls).await
+        chosen.handshake(tls, story).await
     };
     let late =
         || Refusal::new(Stage::Handshake, Why::TimedOut, format!("no handshake within {:?}", tls.handshake_timeout));

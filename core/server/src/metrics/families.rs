@@ -1,0 +1,310 @@
+//! The figures as families of samples, for whoever shows them. Names are a contract with dashboards and alerts.
+
+use std::time::UNIX_EPOCH;
+
+use postern_identity::{BundleRef, Namespace};
+use postern_plugin::{DURATION_BOUNDS_S, Plugin, PluginStats};
+
+use super::listener::TLS_VERSIONS;
+use super::process::Process;
+use super::realm::RealmMetrics;
+use super::traffic::{FlowFigures, TYPES};
+use super::{Metrics, VERSION};
+use crate::door::Door;
+
+/// What a family's values do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They only grow, and begin anew with the process.
+    Counter,
+    /// They go up and down.
+    Gauge,
+    /// Each is a distribution.
+    Histogram,
+}
+
+/// Samples of one name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// As it is shown, unit included.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// What its values do.
+    pub kind: Kind,
+    /// One for each combination of labels.
+    pub samples: Vec<Sample>,
+}
+
+/// One value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Names and values. The values may hold any text.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: Value,
+}
+
+/// A number or a distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Count(u64),
+    /// Any number.
+    Number(f64),
+    /// Upper bounds with the count of what is between each and the one before, the count of what is above all, the sum.
+    Histogram(Vec<(f64, u64)>, u64, f64),
+}
+
+impl Metrics {
+    /// All figures, as they are now. Reads `/proc`, which can take some milliseconds with many open files.
+    pub fn families(&self) -> Vec<Family> {
+        let mut families = Families(Vec::new());
+        self.broker(&mut families);
+        self.listeners(&mut families);
+        self.certificates(&mut families);
+        self.plugins(&mut families);
+        self.traffic(&mut families);
+        self.sessions(&mut families);
+        families.0
+    }
+
+    fn broker(&self, families: &mut Families) {
+        let info = labels([("node", self.node.clone()), ("version", VERSION.to_owned())]);
+        families.gauge("postern_build_info", "The running broker; always 1.", [(info, 1)]);
+        let uptime = Value::Number(self.began.elapsed().as_secs_f64());
+        families.plain("postern_uptime_seconds", "Time since the broker started.", Kind::Gauge, Some(uptime));
+        // The names that every client library uses for these, so that what is made for them shows them.
+        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let help = "Start of the process in seconds since the Unix epoch.";
+        families.plain("process_start_time_seconds", help, Kind::Gauge, Some(Value::Number(started)));
+        let process = Process::look();
+        let cpu = Value::Number(process.cpu.as_secs_f64());
+        families.plain("process_cpu_seconds_total", "Processor time used.", Kind::Counter, Some(cpu));
+        let resident = process.resident_bytes.map(Value::Count);
+        families.plain("process_resident_memory_bytes", "Resident memory.", Kind::Gauge, resident);
+        families.plain("process_open_fds", "Open file descriptors.", Kind::Gauge, process.open_fds.map(Value::Count));
+        let max = process.max_fds.map(Value::Count);
+        families.plain("process_max_fds", "File descriptors that may be open.", Kind::Gauge, max);
+    }
+
+    fn listeners(&self, families: &mut Families) {
+        let each = |of: fn(&Door) -> u64| self.doors.iter().map(move |door| (of_door(door), of(door)));
+        let help = "Connections taken from the kernel.";
+        families.counter("postern_connections_accepted_total", help, each(|door| door.metrics.accepted_total()));
+        let help = "Connections that are open, those on their way in included.";
+        families.gauge("postern_connections_open", help, each(Door::open_connections));
+        let help = "Connections that the gate has let in.";
+        families.counter("postern_connections_admitted_total", help, each(|door| door.metrics.admitted_total()));
+        let refused = self.doors.iter().flat_map(|door| {
+            let with = move |((stage, reason), count): ((&str, &str), u64)| {
+                (and(of_door(door), [("stage", stage.to_owned()), ("reason", reason.to_owned())]), count)
+            };
+            door.metrics.refused_total().into_iter().map(with)
+        });
+        let help = "Connections refused on their way in, by the stage where and the reason.";
+        families.counter("postern_connections_refused_total", help, refused);
+        let secured = self.doors.iter().filter(|door| door.policy.tls().is_some()).flat_map(|door| {
+            let counts = TLS_VERSIONS.into_iter().zip(door.metrics.handshakes_total());
+            counts.map(|(version, count)| (and(of_door(door), [("version", version.to_owned())]), count))
+        });
+        let help = "TLS handshakes that were finished, by protocol version.";
+        families.counter("postern_tls_handshakes_total", help, secured);
+    }
+
+    fn certificates(&self, families: &mut Families) {
+        let bundles = self.doors.iter().filter_map(|door| door.policy.tls().map(|tls| (door, tls)));
+        let samples = bundles.flat_map(|(door, tls)| {
+            tls.keyring.bundles().map(|bundle| {
+                let labels = and(of_door(door), of_bundle(bundle.name()));
+                #[expect(clippy::cast_precision_loss, reason = "dates are far below 2^53 seconds")]
+                Sample { labels, value: Value::Number(bundle.leaf().not_after as f64) }
+            })
+        });
+        families.0.push(Family {
+            name: "postern_certificate_expiry_timestamp_seconds",
+            help: "End of a bundle's certificate in seconds since the Unix epoch.",
+            kind: Kind::Gauge,
+            samples: samples.collect(),
+        });
+    }
+
+    fn plugins(&self, families: &mut Families) {
+        let all =
+            self.doors.iter().flat_map(|door| door.policy.plugins().iter().enumerate().map(move |(i, p)| (door, i, p)));
+        let all: Vec<_> = all.map(|(door, i, plugin)| (of_plugin(door, i, plugin), plugin.stats())).collect();
+        let each = |of: fn(&PluginStats) -> u64| all.iter().map(move |(labels, stats)| (labels.clone(), of(stats)));
+        let help = "Questions that went to a plugin.";
+        families.counter("postern_plugin_calls_total", help, each(|stats| stats.calls));
+        let help = "Calls without a usable answer: traps, timeouts, impossible answers.";
+        families.counter("postern_plugin_failures_total", help, each(|stats| stats.failures));
+        let help = "Connections that a plugin refused, by a new answer or a kept one.";
+        families.counter("postern_plugin_refusals_total", help, each(|stats| stats.refused));
+        let help = "Questions that a kept answer served.";
+        families.counter("postern_plugin_cache_hits_total", help, each(|stats| stats.cache_hits));
+        let help = "Decisions and refusals that are kept.";
+        let kept = each(|stats| (stats.kept_decisions + stats.kept_refusals) as u64);
+        families.gauge("postern_plugin_cache_entries", help, kept);
+        let help = "Instances started.";
+        families.counter("postern_plugin_instances_started_total", help, each(|stats| stats.instances_started));
+        let help = "Instances thrown away: after a trap or a timeout, when worn out, or after each call.";
+        families.counter("postern_plugin_instances_discarded_total", help, each(|stats| stats.instances_discarded));
+        let help = "Log lines of a plugin that were left out: too many.";
+        families.counter("postern_plugin_log_lines_dropped_total", help, each(|stats| stats.log_lines_dropped));
+        families.0.push(Family {
+            name: "postern_plugin_call_duration_seconds",
+            help: "How long calls took, waiting for an instance included.",
+            kind: Kind::Histogram,
+            samples: all
+                .iter()
+                .map(|(labels, stats)| Sample { labels: labels.clone(), value: durations(stats) })
+                .collect(),
+        });
+    }
+
+    fn traffic(&self, families: &mut Families) {
+        let flows: Vec<(Labels, [FlowFigures; 2])> =
+            self.each_realm(|labels, realm| (labels, [realm.received.read(), realm.sent.read()]));
+        for (direction, packets, publishes, payload, bytes) in [
+            (
+                0,
+                ("postern_packets_received_total", "MQTT packets from clients that were let in, by type."),
+                ("postern_publishes_received_total", "PUBLISH packets from clients, by QoS."),
+                ("postern_publish_received_bytes_total", "Payload bytes of PUBLISH packets from clients."),
+                ("postern_received_bytes_total", "Bytes of MQTT packets from clients that were let in."),
+            ),
+            (
+                1,
+                ("postern_packets_sent_total", "MQTT packets to clients that were let in, by type."),
+                ("postern_publishes_sent_total", "PUBLISH packets to clients, by QoS."),
+                ("postern_publish_sent_bytes_total", "Payload bytes of PUBLISH packets to clients."),
+                ("postern_sent_bytes_total", "Bytes of MQTT packets to clients that were let in."),
+            ),
+        ] {
+            let flows = || flows.iter().map(move |(labels, both)| (labels, &both[direction]));
+            let by_type = flows().flat_map(|(labels, flow)| {
+                let types = TYPES.into_iter().zip(flow.packets).skip(1);
+                types.map(|(name, count)| (and(labels.clone(), [("type", name.to_owned())]), count))
+            });
+            families.counter(packets.0, packets.1, by_type);
+            let by_qos = flows().flat_map(|(labels, flow)| {
+                let levels = ["0", "1", "2"].into_iter().zip(flow.publishes);
+                levels.map(|(qos, count)| (and(labels.clone(), [("qos", qos.to_owned())]), count))
+            });
+            families.counter(publishes.0, publishes.1, by_qos);
+            families.counter(payload.0, payload.1, flows().map(|(labels, flow)| (labels.clone(), flow.payload_bytes)));
+            families.counter(bytes.0, bytes.1, flows().map(|(labels, flow)| (labels.clone(), flow.bytes)));
+        }
+    }
+
+    fn sessions(&self, families: &mut Families) {
+        let dropped = self.each_realm(|labels, realm| {
+            realm.dropped().map(|(reason, count)| (and(labels.clone(), [("reason", reason.to_owned())]), count))
+        });
+        let help = "Messages that did not reach a subscriber or the retained store, by reason.";
+        families.counter("postern_messages_dropped_total", help, dropped.into_iter().flatten());
+        let refused = self.each_realm(|labels, realm| {
+            let with = move |((request, reason), count): ((&str, &str), u64)| {
+                let reason = reason.to_lowercase().replace(' ', "_");
+                (and(labels.clone(), [("request", request.to_owned()), ("reason", reason)]), count)
+            };
+            realm.refused.read().into_iter().map(with).collect::<Vec<_>>()
+        });
+        let help = "CONNECT, PUBLISH and SUBSCRIBE requests refused for want of rights or room, by reason code.";
+        families.counter("postern_requests_refused_total", help, refused.into_iter().flatten());
+        let stats = self.each_realm(|labels, realm| (labels, realm.stats()));
+        let each = |of: fn(&postern_realm::Stats) -> u64| stats.iter().map(move |(labels, s)| (labels.clone(), of(s)));
+        families.gauge("postern_sessions", "Sessions, connected or not.", each(|s| s.sessions as u64));
+        families.gauge("postern_sessions_connected", "Sessions with a connection.", each(|s| s.connected as u64));
+        let help = "The most sessions that ever were connected at once.";
+        families.gauge("postern_sessions_connected_max", help, each(|s| s.connected_max as u64));
+        let help = "Sessions that ended since their client did not come back in time.";
+        families.counter("postern_sessions_expired_total", help, each(|s| s.expired));
+        families.gauge("postern_subscriptions", "Subscriptions of all sessions.", each(|s| s.subscriptions as u64));
+        let help = "Shared subscriptions of all sessions.";
+        families.gauge("postern_shared_subscriptions", help, each(|s| s.shared_subscriptions as u64));
+        families.gauge("postern_retained_messages", "Retained messages.", each(|s| s.retained as u64));
+        families.gauge("postern_retained_bytes", "Memory of retained messages.", each(|s| s.retained_bytes as u64));
+        let help = "SUBSCRIBE packets whose replay of retained messages ended at a limit.";
+        families.counter("postern_retained_replays_cut_total", help, each(|s| s.dropped.replay_cut));
+        let help = "Messages that wait for a window or for their client.";
+        families.gauge("postern_queued_messages", help, each(|s| s.queued as u64));
+        families.gauge("postern_queued_bytes", "Memory of these.", each(|s| s.queued_bytes as u64));
+        let help = "Messages of QoS 1 and 2 sent and not yet acknowledged to the end.";
+        families.gauge("postern_inflight_messages", help, each(|s| s.in_flight as u64));
+        let help = "QoS 2 packet identifiers received and not yet released.";
+        families.gauge("postern_unreleased_packet_ids", help, each(|s| s.unreleased as u64));
+    }
+
+    /// In the order of namespaces, so that two looks can be compared.
+    fn each_realm<T>(&self, of: impl Fn(Labels, &RealmMetrics) -> T) -> Vec<T> {
+        let mut realms: Vec<_> =
+            self.realms.iter().map(|entry| (entry.key().clone(), std::sync::Arc::clone(entry.value()))).collect();
+        realms.sort_by(|(a, _), (b, _)| a.cmp(b));
+        realms.iter().map(|(namespace, realm)| of(of_namespace(namespace), realm)).collect()
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Families in the making.
+struct Families(Vec<Family>);
+
+impl Families {
+    fn push(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: Kind,
+        all: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
+        let samples = all.into_iter().map(|(labels, count)| Sample { labels, value: Value::Count(count) }).collect();
+        self.0.push(Family { name, help, kind, samples });
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str, all: impl IntoIterator<Item = (Labels, u64)>) {
+        self.push(name, help, Kind::Counter, all);
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, all: impl IntoIterator<Item = (Labels, u64)>) {
+        self.push(name, help, Kind::Gauge, all);
+    }
+
+    fn plain(&mut self, name: &'static str, help: &'static str, kind: Kind, value: Option<Value>) {
+        let samples = value.map(|value| Sample { labels: Vec::new(), value }).into_iter().collect();
+        self.0.push(Family { name, help, kind, samples });
+    }
+}
+
+fn labels<const N: usize>(of: [(&'static str, String); N]) -> Labels {
+    of.into()
+}
+
+fn and<const N: usize>(mut labels: Labels, more: [(&'static str, String); N]) -> Labels {
+    labels.extend(more);
+    labels
+}
+
+fn of_door(door: &Door) -> Labels {
+    labels([("listener", door.policy.id.to_string())])
+}
+
+fn of_bundle(bundle: &BundleRef) -> [(&'static str, String); 2] {
+    [("namespace", bundle.namespace.to_string()), ("bundle", bundle.name.to_string())]
+}
+
+/// A plugin may be listed twice, with two configurations: its place tells them apart.
+fn of_plugin(door: &Door, index: usize, plugin: &Plugin) -> Labels {
+    and(of_door(door), [("plugin", plugin.name().to_string()), ("position", (index + 1).to_string())])
+}
+
+fn of_namespace(namespace: &Namespace) -> Labels {
+    labels([("namespace", namespace.to_string())])
+}
+
+fn durations(stats: &PluginStats) -> Value {
+    let counts = stats.durations.counts;
+    let above = counts.last().copied().unwrap_or(0);
+    let within = DURATION_BOUNDS_S.into_iter().zip(counts).collect();
+    Value::Histogram(within, above, stats.durations.sum.as_secs_f64())
+}

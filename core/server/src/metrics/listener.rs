@@ -1,0 +1,61 @@
+//! What one listener counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use postern_identity::Refusal;
+
+use super::refusals::Refusals;
+
+/// Since the start. How many are open is counted where they are let in.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerMetrics {
+    accepted: AtomicU64,
+    admitted: AtomicU64,
+    /// TLS 1.2, TLS 1.3
+    handshakes: [AtomicU64; 2],
+    refused: Refusals,
+}
+
+/// The protocol versions that handshakes end with.
+pub(super) const TLS_VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
+
+impl ListenerMetrics {
+    /// A connection was taken from the kernel.
+    pub(crate) fn accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// Its handshake is done.
+    pub(crate) fn secured(&self, version: rustls::ProtocolVersion) {
+        let place = usize::from(version == rustls::ProtocolVersion::TLSv1_3);
+        self.handshakes[place].fetch_add(1, Relaxed);
+    }
+
+    /// Its CONNECT was let in by the gate.
+    pub(crate) fn admitted(&self) {
+        self.admitted.fetch_add(1, Relaxed);
+    }
+
+    /// It was refused on its way.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.refused.add(refusal.at.label(), refusal.why.label());
+    }
+
+    pub(super) fn accepted_total(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    pub(super) fn admitted_total(&self) -> u64 {
+        self.admitted.load(Relaxed)
+    }
+
+    /// In the order of [`TLS_VERSIONS`].
+    pub(super) fn handshakes_total(&self) -> [u64; 2] {
+        self.handshakes.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// By stage and reason.
+    pub(super) fn refused_total(&self) -> Vec<((&'static str, &'static str), u64)> {
+        self.refused.read()
+    }
+}

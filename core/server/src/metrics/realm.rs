@@ -1,0 +1,55 @@
+//! What one namespace counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use postern_realm::Stats;
+
+use super::refusals::Refusals;
+use super::traffic::Flow;
+
+/// Packets of its clients, and what its realm held at the end of its last turn.
+#[derive(Debug, Default)]
+pub(crate) struct RealmMetrics {
+    pub(crate) received: Flow,
+    pub(crate) sent: Flow,
+    /// Requests refused by the realm, by what was asked for and why.
+    pub(crate) refused: Refusals,
+    slow_consumers: AtomicU64,
+    /// Written once a turn and read by who looks: nobody waits for it longer than a copy takes.
+    stats: Mutex<Stats>,
+}
+
+impl RealmMetrics {
+    /// QoS 0 messages were dropped, since their subscriber reads too slowly.
+    pub(crate) fn dropped_for_slow_consumer(&self, messages: u64) {
+        self.slow_consumers.fetch_add(messages, Relaxed);
+    }
+
+    pub(crate) fn slow_consumer_total(&self) -> u64 {
+        self.slow_consumers.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By reason.
+    pub(crate) fn dropped(&self) -> [(&'static str, u64); 8] {
+        let dropped = self.stats().dropped;
+        [
+            ("expired", dropped.expired),
+            ("not_authorized", dropped.not_authorized),
+            ("offline", dropped.offline),
+            ("queue_full", dropped.queue_full),
+            ("reserved_topic", dropped.reserved_topic),
+            ("retained_full", dropped.retained_full),
+            ("slow_consumer", self.slow_consumer_total()),
+            ("too_large", dropped.too_large),
+        ]
+    }
+}
