@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["postern-identity"]),
     ("plugin", &["postern-identity"]),
     ("api", &["postern-config", "postern-server"]),
+    ("store", &["postern-identity"]),
     ("postern", &["postern-api", "postern-config", "postern-identity", "postern-plugin", "postern-server"]),
 ];
 
