@@ -74,6 +74,15 @@ pub enum Version {
 }
 
 impl Version {
+    /// The protocol level in its CONNECT (3.1.2.2).
+    pub fn level(self) -> u8 {
+        match self {
+            Self::V3_1 => 3,
+            Self::V3_1_1 => 4,
+            Self::V5 => 5,
+        }
+    }
+
     /// Whether its packets carry properties, so that a peer can be told limits and reasons.
     pub fn has_properties(self) -> bool {
         self == Self::V5

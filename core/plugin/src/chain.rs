@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postern_identity::{
     Answer, BundleDirectory, CertificateChoice, CertificateQuestion, ClientAuthWish, Decision, Gate, Identity,
-    IdentityQuestion, ListenerId, Namespace, NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
+    IdentityQuestion, ListenerId, Namespace, NamespaceOutcome, NamespaceQuestion, Peer, Refusal, Stage, Why,
 };
 use tracing::warn;
 
@@ -43,6 +43,7 @@ impl Chain {
     fn settle<T>(
         &self,
         at: Stage,
+        peer: &Peer,
         plugin: &Plugin,
         verdict: Result<Verdict<T>, Failure>,
     ) -> Option<Result<Decision<T>, Refusal>> {
@@ -53,13 +54,14 @@ impl Chain {
             Ok(Verdict::Rejected(rejected)) => {
                 Some(Err(Refusal { at, why: rejected.why, detail: rejected.detail, by }))
             }
-            Err(failure) => Some(Err(self.failed(at, plugin, &failure))),
+            Err(failure) => Some(Err(self.failed(at, peer, plugin, &failure))),
         }
     }
 
-    fn failed(&self, at: Stage, plugin: &Plugin, failure: &Failure) -> Refusal {
+    fn failed(&self, at: Stage, peer: &Peer, plugin: &Plugin, failure: &Failure) -> Refusal {
         let (listener, name) = (&self.listener, plugin.name());
-        warn!(%listener, plugin = %name, stage = at.label(), %failure, "a plugin failed");
+        let connection = peer.connection;
+        warn!(connection, %listener, peer = %peer.address, plugin = %name, stage = at.label(), %failure, "a plugin failed");
         Refusal { at, why: failure.why(), detail: failure.to_string(), by: Some(name.clone()) }
     }
 
@@ -73,7 +75,7 @@ impl Chain {
     async fn decide_namespace(&self, question: NamespaceQuestion<'_>) -> Result<Decision<NamespaceOutcome>, Refusal> {
         for plugin in &self.namespace {
             let verdict = plugin.namespace(question).await;
-            if let Some(settled) = self.settle(Stage::Namespace, plugin, verdict) {
+            if let Some(settled) = self.settle(Stage::Namespace, question.peer, plugin, verdict) {
                 return settled;
             }
         }
@@ -88,7 +90,7 @@ impl Chain {
         for plugin in &self.certificate {
             let verdict = plugin.certificate(question).await;
             let failed = verdict.is_err();
-            let Some(settled) = self.settle(Stage::Certificate, plugin, verdict) else { continue };
+            let Some(settled) = self.settle(Stage::Certificate, question.peer, plugin, verdict) else { continue };
             return match settled {
                 Err(refusal) if failed && plugin.on_error() == OnError::DefaultBundle => {
                     default().map(|answer| Decision { answer, by: None }).ok_or(refusal)
@@ -107,7 +109,7 @@ impl Chain {
         }
         for plugin in &self.identity {
             let verdict = plugin.identity(question).await;
-            if let Some(settled) = self.settle(Stage::Identity, plugin, verdict) {
+            if let Some(settled) = self.settle(Stage::Identity, question.peer, plugin, verdict) {
                 return settled.map(|decision| Decision { answer: Some(decision.answer), by: decision.by });
             }
         }

@@ -77,7 +77,7 @@ async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
     let bound = server.bound().iter().map(|bound| (bound.listener.to_string(), bound.address));
     let managed = management.as_ref().map(|management| (MANAGEMENT.to_owned(), management.address()));
     for (listener, address) in bound.chain(managed) {
-        tracing::info!(listener, %address, "listening");
+        tracing::info!(%listener, %address, "listening");
         addresses.push(format!("{listener}={address}"));
     }
     let management = management.map(|management| management.serve(server.metrics())).transpose();

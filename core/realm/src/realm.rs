@@ -12,7 +12,7 @@ use crate::limits::RealmLimits;
 use crate::queue::Books;
 use crate::retained::Retained;
 use crate::rights::may_will;
-use crate::routing::is_reserved;
+use crate::routing::{SYSTEM, is_reserved};
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
 use crate::topics::Topics;
 use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
@@ -88,6 +88,11 @@ impl Realm {
     /// When [`Realm::turn`] has something to do though nothing happens, in the milliseconds of its `now_ms`.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.deadlines.next_ms().into_iter().chain(self.retained.next_ms()).min()
+    }
+
+    /// Whether anybody is subscribed to what is announced, present or not.
+    pub fn hears_announcements(&self) -> bool {
+        self.topics.has_first_level(SYSTEM)
     }
 
     /// What the realm holds, and has lost since it began. It costs nothing to ask.

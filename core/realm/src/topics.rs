@@ -130,6 +130,11 @@ impl Topics {
         self.count
     }
 
+    /// Whether any of them begins with this level.
+    pub(crate) fn has_first_level(&self, level: &str) -> bool {
+        self.tree.child(ROOT, level).is_some()
+    }
+
     /// How many of them are shared.
     pub(crate) fn shared_count(&self) -> usize {
         self.shared

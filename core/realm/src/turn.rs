@@ -116,6 +116,14 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The topic or filter.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::Publish(topic) => topic.as_str(),
+            Self::Subscribe(filter) => filter.as_str(),
+        }
+    }
+
     /// A lower-case word for logs and metric labels.
     pub fn word(&self) -> &'static str {
         match self {

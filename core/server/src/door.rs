@@ -43,7 +43,8 @@ pub(crate) struct Located {
 
 impl Door {
     pub(crate) fn new(policy: ListenerPolicy, port: u16) -> Self {
-        let (refusals, metrics, count) = (RefusalLog::new(), ListenerMetrics::default(), Arc::default());
+        let (refusals, metrics, count) =
+            (RefusalLog::new(policy.id.to_string()), ListenerMetrics::default(), Arc::default());
         Self { policy: Arc::new(policy), port, refusals, metrics, count }
     }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dashmap::DashMap;
+use postern_config::SysTopics;
 use postern_identity::Namespace;
 use postern_realm::{Realm, RealmLimits};
 use tokio::sync::mpsc;
 
-use crate::drive::realm::{Command, MAILBOX_COMMANDS, drive};
+use crate::drive::realm::{Command, MAILBOX_COMMANDS, Watch, drive};
+use crate::drive::system::SystemTopics;
 use crate::metrics::Metrics;
-use crate::report::LossLog;
+use crate::report::RealmLog;
 
 /// The way to a realm.
 pub(crate) type Mailbox = mpsc::Sender<Command>;
@@ -22,11 +24,12 @@ pub(crate) struct Realms {
     limits: RealmLimits,
     began: Instant,
     metrics: Arc<Metrics>,
+    sys_topics: SysTopics,
 }
 
 impl Realms {
-    pub(crate) fn new(limits: RealmLimits, began: Instant, metrics: Arc<Metrics>) -> Self {
-        Self { mailboxes: DashMap::new(), limits, began, metrics }
+    pub(crate) fn new(limits: RealmLimits, sys_topics: SysTopics, began: Instant, metrics: Arc<Metrics>) -> Self {
+        Self { mailboxes: DashMap::new(), limits, began, metrics, sys_topics }
     }
 
     /// The namespace's realm, begun where this is its first connection.
@@ -46,7 +49,9 @@ impl Realms {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
         let realm = Realm::new(self.limits.clone());
         let metrics = self.metrics.realm(namespace);
-        tokio::spawn(drive(realm, commands, self.began, LossLog::new(namespace.clone()), metrics));
+        let system = SystemTopics::new(self.sys_topics, self.metrics.node().into(), Arc::clone(&metrics), self.began);
+        let log = RealmLog::new(namespace.clone());
+        tokio::spawn(drive(realm, commands, self.began, Watch { metrics, system, log }));
         mailbox
     }
 }

@@ -1,10 +1,15 @@
 //! One log line for each connection that came in, was refused or ended.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use postern_identity::{BundleRef, DnsName, Namespace, Peer, PluginName, Refusal};
+use postern_identity::{BundleRef, DnsName, ListenerId, Namespace, Peer, PluginName, Refusal};
+use postern_mqtt::ReasonCode;
+use postern_mqtt::packet::{Connect, Version};
 use postern_realm::Dropped;
+
+use crate::metrics::tls_word;
 
 /// What has been decided about a connection so far, and by whom.
 pub(crate) struct Story {
@@ -17,6 +22,8 @@ pub(crate) struct Story {
     pub(crate) identity_by: Option<PluginName>,
     /// What the TLS handshake agreed on.
     pub(crate) tls_version: Option<rustls::ProtocolVersion>,
+    /// What the CONNECT says, once it is there.
+    pub(crate) client_id: Option<Arc<str>>,
 }
 
 impl Story {
@@ -30,6 +37,7 @@ impl Story {
             bundle_by: None,
             identity_by: None,
             tls_version: None,
+            client_id: None,
         }
     }
 
@@ -39,14 +47,15 @@ impl Story {
             connection = self.peer.connection,
             listener = %self.peer.listener,
             peer = %self.peer.address,
+            tls = self.tls_version.map(tls_word),
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
             namespace_by = self.namespace_by.as_ref().map(tracing::field::display),
             bundle = self.bundle.as_ref().map(tracing::field::display),
             bundle_by = self.bundle_by.as_ref().map(tracing::field::display),
             identity_by = self.identity_by.as_ref().map(tracing::field::display),
-            username = username.map(|text| text.escape_debug().to_string()),
-            client_id = client_id.escape_debug().to_string(),
+            client_id = Refusal::foreign(client_id),
+            username = username.map(Refusal::foreign),
             version,
             "admitted"
         );
@@ -60,6 +69,7 @@ impl Story {
             peer = %self.peer.address,
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
+            client_id = self.client_id.as_deref().filter(|id| !id.is_empty()).map(Refusal::foreign),
             at = refusal.at.label(),
             why = refusal.why.label(),
             detail = refusal.detail.as_str(),
@@ -69,9 +79,97 @@ impl Story {
     }
 }
 
-/// Lets so many refusals of a listener into the log each second and counts the others, so that a flood
+/// Who an admitted connection is, for every line of the log that concerns it.
+pub(crate) struct Who {
+    pub(crate) connection: u64,
+    listener: ListenerId,
+    peer: SocketAddr,
+    local_port: u16,
+    pub(crate) namespace: Namespace,
+    pub(crate) client_id: Arc<str>,
+    username: Option<Arc<str>>,
+    version: Version,
+    keep_alive_s: u16,
+    clean_start: bool,
+    session_expiry_s: u32,
+    since: SystemTime,
+}
+
+/// One line about a connection with who it is.
+macro_rules! tell {
+    ($level:ident, $who:expr, $($rest:tt)*) => {
+        tracing::$level!(
+            connection = $who.connection,
+            listener = %$who.listener,
+            peer = %$who.peer,
+            namespace = %$who.namespace,
+            client_id = Refusal::foreign(&$who.client_id),
+            username = $who.username.as_deref().map(Refusal::foreign),
+            $($rest)*
+        )
+    };
+}
+
+impl Who {
+    /// `username` is the one that counts.
+    pub(crate) fn new(story: Story, connect: &Connect, username: Option<Arc<str>>) -> Self {
+        let Story { peer, namespace, .. } = story;
+        Self {
+            connection: peer.connection,
+            listener: peer.listener,
+            peer: peer.address,
+            local_port: peer.local_port,
+            namespace,
+            client_id: Arc::clone(&connect.client_id),
+            username,
+            version: connect.version,
+            keep_alive_s: connect.keep_alive,
+            clean_start: connect.clean_start,
+            session_expiry_s: connect.session_expiry.unwrap_or(0),
+            since: SystemTime::now(),
+        }
+    }
+
+    /// The connection is over.
+    pub(crate) fn closed(&self, reason: &str) {
+        tell!(info, self, reason, "closed");
+    }
+
+    /// A fault of the broker.
+    pub(crate) fn lost_realm(&self) {
+        tell!(error, self, "the realm is gone");
+    }
+
+    /// It reads too slowly.
+    pub(crate) fn too_slow(&self, dropped: u64) {
+        tell!(debug, self, dropped, "QoS 0 messages dropped: the client reads too slowly");
+    }
+
+    /// As EMQX tells of a client.
+    pub(crate) fn to_json(&self, now_ms: u64) -> serde_json::Value {
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        serde_json::json!({
+            "clientid": &*self.client_id,
+            "username": self.username.as_deref(),
+            "ipaddress": self.peer.ip().to_string(),
+            "sockport": self.local_port,
+            "protocol": "mqtt",
+            "proto_name": "MQTT",
+            "proto_ver": self.version.level(),
+            "keepalive": self.keep_alive_s,
+            "clean_start": self.clean_start,
+            "expiry_interval": self.session_expiry_s,
+            "connected_at": u64::try_from(since).unwrap_or(u64::MAX),
+            "ts": now_ms,
+        })
+    }
+}
+
+/// Lets so many refusals of a listener or realm into the log each second and counts the others, so that a flood
 /// of hopeless connections cannot fill a disk.
 pub(crate) struct RefusalLog {
+    /// The listener or namespace.
+    of: String,
     window: Mutex<Window>,
 }
 
@@ -82,11 +180,11 @@ struct Window {
 }
 
 impl RefusalLog {
-    /// Lines a second and listener.
+    /// Lines a second.
     const LINES_PER_SECOND: u32 = 100;
 
-    pub(crate) fn new() -> Self {
-        Self { window: Mutex::new(Window { began: Instant::now(), written: 0, left_out: 0 }) }
+    pub(crate) fn new(of: String) -> Self {
+        Self { of, window: Mutex::new(Window { began: Instant::now(), written: 0, left_out: 0 }) }
     }
 
     /// Whether one more line may be written now.
@@ -94,7 +192,11 @@ impl RefusalLog {
         let Ok(mut window) = self.window.lock() else { return false };
         if now.duration_since(window.began) >= Duration::from_secs(1) {
             if window.left_out > 0 {
-                tracing::warn!(left_out = window.left_out, "refusals left out of the log: too many in a second");
+                tracing::warn!(
+                    of = self.of,
+                    left_out = window.left_out,
+                    "refusals left out of the log: too many in a second"
+                );
             }
             *window = Window { began: now, written: 0, left_out: 0 };
         }
@@ -107,18 +209,29 @@ impl RefusalLog {
     }
 }
 
-/// Tells of messages that a realm lost for want of room: at once, and then at most every ten seconds.
-pub(crate) struct LossLog {
+/// What the log is told of a realm: requests that it refused, as far as there is room for them, and messages that it lost
+/// for want of room, at once and then at most every ten seconds.
+pub(crate) struct RealmLog {
     namespace: Namespace,
+    refusals: RefusalLog,
     told: Dropped,
     quiet_until: Option<Instant>,
 }
 
-impl LossLog {
+impl RealmLog {
     const PAUSE: Duration = Duration::from_secs(10);
 
     pub(crate) fn new(namespace: Namespace) -> Self {
-        Self { namespace, told: Dropped::default(), quiet_until: None }
+        let refusals = RefusalLog::new(namespace.to_string());
+        Self { namespace, refusals, told: Dropped::default(), quiet_until: None }
+    }
+
+    /// `about` is the topic or filter.
+    pub(crate) fn refused(&self, who: &Who, request: &str, about: Option<&str>, reason: ReasonCode) {
+        if self.refusals.permit(Instant::now()) {
+            let topic = about.map(Refusal::foreign);
+            tell!(info, who, request, topic, reason = reason.label(), "request refused");
+        }
     }
 
     /// Returns whether there was something to tell and it was told.
@@ -150,7 +263,7 @@ mod tests {
 
     #[test]
     fn losses_are_told_at_once_and_then_with_pauses_and_none_is_left_out() {
-        let mut log = LossLog::new(Namespace::Global);
+        let mut log = RealmLog::new(Namespace::Global);
         let now = Instant::now();
         let lost = |queue_full| Dropped { queue_full, ..Dropped::default() };
         assert!(!log.tell(lost(0), now));
@@ -162,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_cut_to_the_rate_and_goes_on_a_second_later() {
-        let log = RefusalLog::new();
+        let log = RefusalLog::new("tcp:a".to_owned());
         let now = Instant::now();
         let written = (0..1_000).filter(|_| log.permit(now)).count();
         assert_eq!(written, RefusalLog::LINES_PER_SECOND as usize);

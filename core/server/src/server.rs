@@ -18,12 +18,12 @@ use crate::admission::Admission;
 use crate::door::{Door, Entry, Located, listen, tune};
 use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
-use crate::drive::realm::Command;
+use crate::drive::realm::{Command, Seat};
 use crate::intake::{Accepted, Admitted, intake};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::realms::Realms;
-use crate::report::Story;
+use crate::report::{Story, Who};
 use crate::stage::Staged;
 
 /// Pause after an accept failed for want of descriptors or memory.
@@ -96,7 +96,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(staged.node, began, doors));
         let shared = Arc::new(Shared {
             admission: Arc::default(),
-            realms: Realms::new(staged.realm_limits, began, Arc::clone(&metrics)),
+            realms: Realms::new(staged.realm_limits, staged.sys_topics, began, Arc::clone(&metrics)),
             connections: DashMap::new(),
             metrics,
             next_connection: AtomicU64::new(1),
@@ -219,7 +219,7 @@ async fn serve(
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            attach(conn, admitted, &story, &shared, &stop).await;
+            attach(admitted, story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
     }
@@ -234,17 +234,19 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 }
 
 /// Binds an admitted connection to its realm and drives it.
-async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
-    let Admitted { mut stream, link, input, connect, arrival, greeting, owner, rights, mounted } = admitted;
+async fn attach(admitted: Admitted, story: Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+    let Admitted { mut stream, link, input, connect, arrival, greeting, owner, username, rights, mounted } = admitted;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
-    let realm = shared.realms.of(&story.namespace);
-    let metrics = shared.metrics.realm(&story.namespace);
+    let who = Arc::new(Who::new(story, &connect, username));
+    let conn = ConnId(who.connection);
+    let realm = shared.realms.of(&who.namespace);
+    let metrics = shared.metrics.realm(&who.namespace);
     metrics.received.add(&arrival);
-    let client_id = Arc::clone(&connect.client_id);
-    let attach = Command::Attach { conn, connect, owner, rights, greeting, outbox: Arc::clone(&outbox) };
+    let seat = Seat::new(Arc::clone(&outbox), Arc::clone(&who));
+    let attach = Command::Attach { conn, connect, owner, rights, greeting, seat };
     if realm.send(attach).await.is_err() {
-        tracing::error!(connection = conn.0, namespace = %story.namespace, "the realm is gone");
+        who.lost_realm();
         return;
     }
     shared.connections.insert(conn, Arc::clone(&outbox));
@@ -254,6 +256,7 @@ async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Sh
     }
     let connection = Connection {
         conn,
+        who: Arc::clone(&who),
         stream,
         link,
         input,
@@ -266,12 +269,5 @@ async fn attach(conn: ConnId, admitted: Admitted, story: &Story, shared: &Arc<Sh
     };
     let ended = Box::pin(connection.drive()).await;
     shared.connections.remove(&conn);
-    tracing::info!(
-        connection = conn.0,
-        listener = %story.peer.listener,
-        namespace = %story.namespace,
-        client_id = client_id.escape_debug().to_string(),
-        reason = %ended,
-        "closed"
-    );
+    who.closed(&ended.to_string());
 }

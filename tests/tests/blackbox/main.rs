@@ -19,5 +19,6 @@ mod j_plugins;
 mod k_limits;
 mod lifecycle;
 mod metrics;
+mod sys_topics;
 mod t_proxy_tls;
 mod t_transports;

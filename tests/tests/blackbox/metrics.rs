@@ -172,6 +172,38 @@ fn losses_and_refusals_of_a_realm_are_counted_by_reason() {
     assert_alive(&broker);
 }
 
+#[test]
+fn each_line_about_a_connection_says_whom_it_concerns_and_a_flood_of_them_is_cut() {
+    const FLOOD: usize = 5000;
+    let rules =
+        "authorization.rules = [{ permission = deny, topics = [\"no/#\"] }, { permission = allow, topics = all }]\n";
+    let broker = Setup::new(rules).start();
+    let mut connect = Connect::new(V5, "of\n\"interest").username("some\"body");
+    connect.password = Some(b"hunter2-secret".to_vec());
+    let mut client = raw::enter(broker.control(), &connect);
+    let own = client.stream.local_addr().unwrap().to_string();
+    client.send(&wire::publish(V5, "no/1", 1, 1, "payload-secret")).expect(kind::PUBACK);
+    client.send(&wire::subscribe(V5, 3, "no/#", 0)).expect(kind::SUBACK);
+    client.leave();
+    for (message, request) in
+        [("admitted", ""), ("request refused", "publish"), ("request refused", "subscribe"), ("closed", "")]
+    {
+        let line = broker.journal.expect(0, message, |line| line.says(message) && line.text("request") == request);
+        assert_eq!((line.text("listener"), line.text("peer")), ("tcp:control".to_owned(), own.clone()), "{line:?}");
+        assert_eq!((line.text("namespace"), line.text("connection")), ("(global)".to_owned(), "1".to_owned()));
+        assert_eq!((line.text("client_id"), line.text("username")), ("of\\n\"interest".into(), "some\"body".into()));
+    }
+    let mut flooding = raw::enter(broker.control(), &Connect::new(V5, "flood"));
+    let bytes = wire::publish(V5, "no/2", 0, 0, "x").repeat(FLOOD);
+    flooding.send(&bytes);
+    flooding.subscribe("done", 0);
+    let lines = broker.journal.lines();
+    let told = lines.iter().filter(|line| line.text("topic") == "no/2").count();
+    assert!((1..FLOOD / 2).contains(&told), "{told} lines");
+    assert!(!broker.journal.text().contains("-secret"));
+    assert_alive(&broker);
+}
+
 /// A broker with a TLS listener that refuses unknown names and strangers' certificates.
 fn gate() -> (Broker, Certificates) {
     let certificates = Certificates::make();

@@ -106,6 +106,22 @@ def qos(at):
     publisher.leave(), subscriber.leave()
 
 
+def system(at):
+    """The figures are there at once, retained, and come again; nobody gets them by a leading wildcard."""
+    watcher, greedy = Client(at, at.tag + "-w"), Client(at, at.tag + "-g")
+    watcher.enter(), greedy.enter()
+    greedy.granted("#", 0)
+    watcher.granted("$SYS/broker/uptime", 0)
+    first = watcher.hear()
+    assert first.retain and first.payload.endswith(b" seconds"), (first.retain, first.payload)
+    again = watcher.hear()
+    assert not again.retain and again.payload.endswith(b" seconds"), (again.retain, again.payload)
+    watcher.say(at.tag, "fence")
+    while (topic := greedy.hear().topic) != at.tag:
+        assert not topic.startswith("$"), topic
+    watcher.leave(), greedy.leave()
+
+
 def order(at):
     subscriber, publisher = Client(at, at.tag + "-s"), Client(at, at.tag + "-p")
     subscriber.enter(), publisher.enter()

@@ -56,6 +56,18 @@ fn it_counts_against_no_limit_of_retained_messages_and_shows_in_none() {
 }
 
 #[test]
+fn the_driver_can_tell_whether_anybody_listens() {
+    let mut sim = Sim::new();
+    let conn = sim.enter(client("a"));
+    sim.subscribe(conn, "#", Q0);
+    assert!(!sim.realm.hears_announcements());
+    sim.subscribe(conn, "$share/g/$SYS/#", Q0);
+    assert!(sim.realm.hears_announcements());
+    sim.unsubscribe(conn, "$share/g/$SYS/#");
+    assert!(!sim.realm.hears_announcements());
+}
+
+#[test]
 fn retain_handling_holds_for_it_as_for_any_other() {
     let mut sim = Sim::new();
     sim.announce(UPTIME, "1 seconds", true);

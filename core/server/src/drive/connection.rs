@@ -21,6 +21,7 @@ use super::outbox::Outbox;
 use super::realm::{Command, elapsed_ms};
 use crate::metrics::{RealmMetrics, Tally};
 use crate::realms::Mailbox;
+use crate::report::Who;
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
@@ -34,6 +35,8 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(2);
 /// An admitted connection.
 pub(crate) struct Connection<S> {
     pub(crate) conn: ConnId,
+    /// For log lines.
+    pub(crate) who: Arc<Who>,
     pub(crate) stream: S,
     pub(crate) link: Link,
     /// Bytes that came behind the CONNECT.
@@ -211,11 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let taken = self.outbox.take();
         if taken.dropped > 0 {
             self.metrics.dropped_for_slow_consumer(taken.dropped);
-            tracing::debug!(
-                connection = self.conn.0,
-                dropped = taken.dropped,
-                "QoS 0 messages dropped: the client reads too slowly"
-            );
+            self.who.too_slow(taken.dropped);
         }
         let mut tally = Tally::default();
         let before = output.len();

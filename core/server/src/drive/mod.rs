@@ -4,3 +4,4 @@ pub(crate) mod connection;
 pub(crate) mod mountpoint;
 pub(crate) mod outbox;
 pub(crate) mod realm;
+pub(crate) mod system;

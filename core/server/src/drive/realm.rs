@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use postern_mqtt::Packet;
 use postern_mqtt::packet::{ConnAck, Connect};
+use postern_mqtt::reason::ReasonCode;
 use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use super::system::{Gone, SystemTopics};
 use crate::metrics::RealmMetrics;
-use crate::report::LossLog;
+use crate::report::{RealmLog, Who};
 
 /// Commands that wait for a realm. A connection that finds it full waits, and so stops reading its socket.
 pub(crate) const MAILBOX_COMMANDS: usize = 1024;
@@ -22,65 +24,106 @@ const TURN_COMMANDS: usize = 256;
 /// What a connection wants of its realm.
 pub(crate) enum Command {
     /// An admitted CONNECT, and where answers go.
-    Attach {
-        conn: ConnId,
-        connect: Box<Connect>,
-        owner: Owner,
-        rights: Rights,
-        greeting: Box<ConnAck>,
-        outbox: Arc<Outbox>,
-    },
+    Attach { conn: ConnId, connect: Box<Connect>, owner: Owner, rights: Rights, greeting: Box<ConnAck>, seat: Seat },
     /// What came in one read.
     Packets { conn: ConnId, packets: Vec<Packet> },
     /// The connection is gone.
     Detach { conn: ConnId, departure: Departure },
 }
 
+/// What the driver knows of one connection.
+pub(crate) struct Seat {
+    outbox: Arc<Outbox>,
+    who: Arc<Who>,
+    /// Its CONNACK let it in.
+    entered: bool,
+    /// Why the realm closed it, if it did.
+    closed: Option<ReasonCode>,
+}
+
+impl Seat {
+    pub(crate) fn new(outbox: Arc<Outbox>, who: Arc<Who>) -> Self {
+        Self { outbox, who, entered: false, closed: None }
+    }
+}
+
+/// What is seen of a realm from outside.
+pub(crate) struct Watch {
+    pub(crate) metrics: Arc<RealmMetrics>,
+    pub(crate) system: SystemTopics,
+    pub(crate) log: RealmLog,
+}
+
 /// Runs until every handle of the mailbox is gone.
-pub(crate) async fn drive(
-    mut realm: Realm,
-    mut mailbox: mpsc::Receiver<Command>,
-    began: Instant,
-    mut losses: LossLog,
-    metrics: Arc<RealmMetrics>,
-) {
-    let mut outboxes: HashMap<ConnId, Arc<Outbox>> = HashMap::new();
+pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>, began: Instant, mut watch: Watch) {
+    let mut seats: HashMap<ConnId, Seat> = HashMap::new();
     let mut commands = Vec::with_capacity(TURN_COMMANDS);
-    let mut inputs = Vec::new();
-    let mut effects = Vec::new();
-    let mut gone = Vec::new();
+    let (mut inputs, mut effects) = (Vec::new(), Vec::new());
     loop {
-        let deadline = realm.next_deadline_ms();
-        let received = receive(&mut mailbox, &mut commands, began, deadline).await;
+        let telling = watch.system.next().filter(|_| realm.hears_announcements());
+        let own = realm.next_deadline_ms().map(|ms| began + Duration::from_millis(ms));
+        let received = receive(&mut mailbox, &mut commands, own.into_iter().chain(telling).min()).await;
         if received == Some(0) {
             return;
         }
+        let asked = commands.iter().any(Command::asks_for_figures);
+        if asked || telling.is_some() {
+            watch.system.tell(asked, Instant::now(), &mut inputs);
+        }
+        let mut gone = Vec::new();
         for command in commands.drain(..) {
-            accept(command, &mut outboxes, &mut inputs, &mut gone);
+            accept(command, &mut seats, &mut inputs, &mut gone);
         }
         realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-        let stats = realm.stats();
+        let held = realm.stats();
         // Before anybody is woken: who has an answer finds it counted.
-        metrics.set(stats);
-        deliver(&mut effects, &outboxes, &metrics);
-        losses.tell(stats.dropped, Instant::now());
-        for conn in gone.drain(..) {
-            outboxes.remove(&conn);
+        watch.metrics.set(held);
+        let mut entered = Vec::new();
+        deliver(&mut effects, &mut seats, &mut watch, &mut entered);
+        if realm.hears_announcements() {
+            watch.system.came_and_went(&seats_of(&seats, &entered), &gone_from(&seats, &gone), &mut inputs);
+            if !inputs.is_empty() {
+                realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
+                deliver(&mut effects, &mut seats, &mut watch, &mut entered);
+            }
+        }
+        watch.log.tell(held.dropped, Instant::now());
+        for (conn, _) in gone {
+            seats.remove(&conn);
         }
     }
+}
+
+impl Command {
+    fn asks_for_figures(&self) -> bool {
+        matches!(self, Self::Packets { packets, .. } if SystemTopics::asked_for(packets))
+    }
+}
+
+/// Who came in.
+fn seats_of<'s>(seats: &'s HashMap<ConnId, Seat>, entered: &[ConnId]) -> Vec<&'s Who> {
+    entered.iter().filter_map(|conn| seats.get(conn)).map(|seat| &*seat.who).collect()
+}
+
+/// Who had come in and is gone, and why: as the realm had it, or else as the connection ended.
+fn gone_from<'s>(seats: &'s HashMap<ConnId, Seat>, gone: &[(ConnId, Gone)]) -> Vec<(&'s Who, Gone)> {
+    let with = |(conn, how): &(ConnId, Gone)| {
+        let seat = seats.get(conn).filter(|seat| seat.entered)?;
+        Some((&*seat.who, seat.closed.map_or(*how, Gone::Closed)))
+    };
+    gone.iter().filter_map(with).collect()
 }
 
 /// The number of commands received; none where the realm's own deadline came first.
 async fn receive(
     mailbox: &mut mpsc::Receiver<Command>,
     commands: &mut Vec<Command>,
-    began: Instant,
-    deadline_ms: Option<u64>,
+    deadline: Option<Instant>,
 ) -> Option<usize> {
-    let Some(deadline_ms) = deadline_ms else {
+    let Some(deadline) = deadline else {
         return Some(mailbox.recv_many(commands, TURN_COMMANDS).await);
     };
-    let deadline = tokio::time::Instant::from_std(began + Duration::from_millis(deadline_ms));
+    let deadline = tokio::time::Instant::from_std(deadline);
     tokio::select! {
         biased;
         received = mailbox.recv_many(commands, TURN_COMMANDS) => Some(received),
@@ -90,46 +133,48 @@ async fn receive(
 
 fn accept(
     command: Command,
-    outboxes: &mut HashMap<ConnId, Arc<Outbox>>,
+    seats: &mut HashMap<ConnId, Seat>,
     inputs: &mut Vec<Input>,
-    gone: &mut Vec<ConnId>,
+    gone: &mut Vec<(ConnId, Gone)>,
 ) {
     match command {
-        Command::Attach { conn, connect, owner, rights, greeting, outbox } => {
-            outboxes.insert(conn, outbox);
+        Command::Attach { conn, connect, owner, rights, greeting, seat } => {
+            seats.insert(conn, seat);
             inputs.push(Input::Connect { conn, connect, owner, rights, greeting });
         }
         Command::Packets { conn, packets } => {
             inputs.extend(packets.into_iter().map(|packet| Input::Packet { conn, packet }));
         }
         Command::Detach { conn, departure } => {
+            gone.push((conn, if matches!(departure, Departure::Lost) { Gone::Lost } else { Gone::Goodbye }));
             inputs.push(Input::Closed { conn, departure });
-            gone.push(conn);
         }
     }
 }
 
 /// Hands the effects over and wakes each connection once.
-fn deliver(effects: &mut Vec<Effect>, outboxes: &HashMap<ConnId, Arc<Outbox>>, metrics: &RealmMetrics) {
+fn deliver(effects: &mut Vec<Effect>, seats: &mut HashMap<ConnId, Seat>, watch: &mut Watch, entered: &mut Vec<ConnId>) {
     let mut touched: Vec<ConnId> = Vec::new();
     for effect in effects.drain(..) {
         let (Effect::Send { conn, .. } | Effect::Close { conn, .. } | Effect::Refused { conn, .. }) = &effect;
         let conn = *conn;
-        let Some(outbox) = outboxes.get(&conn) else { continue };
+        let Some(seat) = seats.get_mut(&conn) else { continue };
         match effect {
             Effect::Send { packet, .. } => {
-                if let Packet::ConnAck(ack) = &packet
-                    && ack.reason.is_error()
-                {
-                    metrics.refused.add("connect", ack.reason.label());
+                if let Packet::ConnAck(ack) = &packet {
+                    answered(conn, seat, ack.reason, watch, entered);
                 }
-                outbox.put(packet);
+                seat.outbox.put(packet);
+            }
+            Effect::Close { farewell, .. } => {
+                seat.closed = farewell.as_ref().map(|farewell| farewell.reason);
+                seat.outbox.close(farewell);
             }
             Effect::Refused { request, reason, .. } => {
-                metrics.refused.add(request.word(), reason.label());
+                watch.metrics.refused.add(request.word(), reason.label());
+                watch.log.refused(&seat.who, request.word(), Some(request.about()), reason);
                 continue;
             }
-            Effect::Close { farewell, .. } => outbox.close(farewell),
         }
         if touched.last() != Some(&conn) {
             touched.push(conn);
@@ -138,9 +183,20 @@ fn deliver(effects: &mut Vec<Effect>, outboxes: &HashMap<ConnId, Arc<Outbox>>, m
     touched.sort_unstable();
     touched.dedup();
     for conn in touched {
-        if let Some(outbox) = outboxes.get(&conn) {
-            outbox.wake();
+        if let Some(seat) = seats.get(&conn) {
+            seat.outbox.wake();
         }
+    }
+}
+
+/// The realm has answered a CONNECT.
+fn answered(conn: ConnId, seat: &mut Seat, reason: ReasonCode, watch: &Watch, entered: &mut Vec<ConnId>) {
+    if reason.is_error() {
+        watch.metrics.refused.add("connect", reason.label());
+        watch.log.refused(&seat.who, "connect", None, reason);
+    } else {
+        seat.entered = true;
+        entered.push(conn);
     }
 }
 

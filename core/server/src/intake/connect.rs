@@ -37,6 +37,8 @@ pub(crate) struct Admitted {
     pub(crate) greeting: Box<ConnAck>,
     /// Who owns the session.
     pub(crate) owner: Owner,
+    /// Its user name, where there is one that counts.
+    pub(crate) username: Option<Arc<str>>,
     /// What the client may do.
     pub(crate) rights: Rights,
     pub(crate) mounted: Mounted,
@@ -64,6 +66,7 @@ impl Carried {
             }
             Ok(Err(failed)) => Err(failed),
             Ok(Ok(connect)) => {
+                story.client_id = Some(Arc::clone(&connect.client_id));
                 let admitted = admit(connect, identity, common_name.as_deref(), policy, story).await;
                 admitted.map_err(|refusal| {
                     let reason = ReasonCode(refusal.why.connack());
@@ -86,7 +89,7 @@ impl Carried {
                 arrival.bytes(came - input.len());
                 let version = connect.version.to_string();
                 story.admitted(username.as_deref(), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, arrival, greeting, owner, rights, mounted })
+                Ok(Admitted { stream, link, input, connect, arrival, greeting, owner, username, rights, mounted })
             }
             Err((refusal, farewell)) => {
                 let mut output = BytesMut::new();

@@ -19,6 +19,11 @@ pub(crate) struct ListenerMetrics {
 /// The protocol versions that handshakes end with.
 pub(super) const TLS_VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
 
+/// A version in the words of logs and labels.
+pub(crate) fn tls_word(version: rustls::ProtocolVersion) -> &'static str {
+    TLS_VERSIONS[usize::from(version == rustls::ProtocolVersion::TLSv1_3)]
+}
+
 impl ListenerMetrics {
     /// A connection was taken from the kernel.
     pub(crate) fn accepted(&self) {

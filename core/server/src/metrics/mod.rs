@@ -20,9 +20,9 @@ use postern_identity::Namespace;
 use crate::door::Door;
 
 pub use families::{Family, Kind, Sample, Value};
-pub(crate) use listener::ListenerMetrics;
+pub(crate) use listener::{ListenerMetrics, tls_word};
 pub(crate) use realm::RealmMetrics;
-pub(crate) use traffic::Tally;
+pub(crate) use traffic::{FlowFigures, TYPES as PACKET_TYPES, Tally};
 
 /// Version of the broker.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

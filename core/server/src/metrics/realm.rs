@@ -38,6 +38,11 @@ impl RealmMetrics {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Messages that did not reach a subscriber, whatever the reason.
+    pub(crate) fn dropped_total(&self) -> u64 {
+        self.dropped().iter().map(|(_, count)| count).sum()
+    }
+
     /// By reason.
     pub(crate) fn dropped(&self) -> [(&'static str, u64); 8] {
         let dropped = self.stats().dropped;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use postern_mqtt::Packet;
 
 /// Packet types by their number on the wire (section 2.1.2); the first is none.
-pub(super) const TYPES: [&str; 16] = [
+pub(crate) const TYPES: [&str; 16] = [
     "",
     "connect",
     "connack",
@@ -66,6 +66,18 @@ impl Flow {
         packets[PUBLISH] = publishes.iter().sum();
         let [payload_bytes, bytes] = [&self.payload_bytes, &self.bytes].map(|count| count.load(Relaxed));
         FlowFigures { packets, publishes, payload_bytes, bytes }
+    }
+}
+
+impl FlowFigures {
+    /// All packets.
+    pub(crate) fn all_packets(&self) -> u64 {
+        self.packets.iter().sum()
+    }
+
+    /// All PUBLISH packets.
+    pub(crate) fn all_publishes(&self) -> u64 {
+        self.publishes.iter().sum()
     }
 }
 
@@ -147,6 +159,7 @@ mod tests {
         let figures = flow.read();
         assert_eq!(figures.publishes, [2, 0, 4]);
         assert_eq!((figures.packets[PUBLISH], figures.packets[12]), (6, 2));
+        assert_eq!((figures.all_packets(), figures.all_publishes()), (8, 6));
         assert_eq!((figures.payload_bytes, figures.bytes), (8, 80));
     }
 }
