@@ -18,6 +18,9 @@ pub fn unique(stem: &str) -> String {
     format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// What an access rule must allow for [`assert_alive`].
+pub const TOPICS: &str = "control/#";
+
 /// A client on another connection gets PINGRESP and a QoS 1 round trip in time, the process is the one
 /// that was started, and its log speaks of no panic.
 ///
@@ -28,9 +31,10 @@ pub fn assert_alive(broker: &Broker) {
     let mut client = raw::enter(broker.control(), &Connect::new(V5, &name));
     let pinged = client.ping();
     assert!(pinged < PING_WITHIN, "PINGRESP took {pinged:?}");
-    client.subscribe(&name, 1);
+    let topic = format!("control/{name}");
+    client.subscribe(&topic, 1);
     let began = Instant::now();
-    client.send(&wire::publish(V5, &name, 1, 1, "still here"));
+    client.send(&wire::publish(V5, &topic, 1, 1, "still here"));
     let mut got = [client.next("PUBACK or PUBLISH"), client.next("PUBACK or PUBLISH")].map(|packet| packet.kind());
     got.sort_unstable();
     assert_eq!(got, [kind::PUBLISH, kind::PUBACK]);

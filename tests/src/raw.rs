@@ -147,6 +147,27 @@ impl<S: Duplex> RawClient<S> {
         packet
     }
 
+    /// The next packet of this kind. Others that come before it are kept for later.
+    pub fn await_kind(&mut self, kind: u8) -> Packet {
+        if let Some(at) = self.earlier.iter().position(|packet| packet.kind() == kind) {
+            return self.earlier.remove(at).unwrap();
+        }
+        loop {
+            let packet = self.read(&format!("a packet of kind {kind}"));
+            if packet.kind() == kind {
+                return packet;
+            }
+            self.earlier.push_back(packet);
+        }
+    }
+
+    /// Sends a SUBSCRIBE or UNSUBSCRIBE and gives the codes of its answer back.
+    pub fn codes(&mut self, request: &[u8]) -> Vec<u8> {
+        let answer = if request[0] == 0x82 { kind::SUBACK } else { kind::UNSUBACK };
+        self.send(request);
+        self.await_kind(answer).codes(self.version)
+    }
+
     /// Subscribes; the filter must be granted.
     pub fn subscribe(&mut self, filter: &str, qos: u8) -> &mut Self {
         let request = wire::subscribe(self.version, 0x5151, filter, qos);
@@ -160,14 +181,8 @@ impl<S: Duplex> RawClient<S> {
     pub fn publish(&mut self, topic: &str, payload: &str) -> &mut Self {
         let publish = wire::publish(self.version, topic, 1, 0x1111, payload);
         self.send(&publish);
-        loop {
-            let packet = self.read("PUBACK");
-            if packet.kind() == kind::PUBACK {
-                assert_eq!(packet.id(), 0x1111);
-                return self;
-            }
-            self.earlier.push_back(packet);
-        }
+        assert_eq!(self.await_kind(kind::PUBACK).id(), 0x1111);
+        self
     }
 
     /// The next packet must be a PUBLISH; QoS 1 is acknowledged. Gives topic and payload back.

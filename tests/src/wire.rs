@@ -91,6 +91,8 @@ pub struct Connect {
     pub will: Option<Will>,
     /// Properties without their length; 5.0 only.
     pub properties: Vec<u8>,
+    /// Those of the will, in the same way.
+    pub will_properties: Vec<u8>,
     /// Exclusive-or on the connect flags, to make them wrong.
     pub flip_flags: u8,
 }
@@ -107,6 +109,7 @@ impl Connect {
             password: None,
             will: None,
             properties: Vec::new(),
+            will_properties: Vec::new(),
             flip_flags: 0,
         }
     }
@@ -115,10 +118,13 @@ impl Connect {
     #[must_use]
     pub fn persistent(mut self) -> Self {
         self.clean = false;
-        if self.version == V5 {
-            self.properties.extend([0x11, 0, 0, 0x02, 0x58]);
-        }
-        self
+        if self.version == V5 { self.expiry(600) } else { self }
+    }
+
+    /// Sets the Session Expiry Interval, in seconds.
+    #[must_use]
+    pub fn expiry(self, seconds: u32) -> Self {
+        self.property(&[&[0x11][..], &seconds.to_be_bytes()].concat())
     }
 
     /// Sets the user name.
@@ -132,6 +138,20 @@ impl Connect {
     #[must_use]
     pub fn will(mut self, topic: &str, payload: &str) -> Self {
         self.will = Some(Will { topic: topic.into(), payload: payload.into(), qos: 0, retain: false });
+        self
+    }
+
+    /// Sets the Will Delay Interval, in seconds; 5.0 only.
+    #[must_use]
+    pub fn will_delay(mut self, seconds: u32) -> Self {
+        self.will_properties.extend([&[0x18][..], &seconds.to_be_bytes()].concat());
+        self
+    }
+
+    /// Sets the password.
+    #[must_use]
+    pub fn password(mut self, password: impl AsRef<[u8]>) -> Self {
+        self.password = Some(password.as_ref().to_vec());
         self
     }
 
@@ -163,7 +183,7 @@ impl Connect {
         body.extend(properties(self.version, &self.properties));
         body.extend(text(&self.client_id));
         if let Some(will) = &self.will {
-            body.extend(properties(self.version, &[]));
+            body.extend(properties(self.version, &self.will_properties));
             body.extend([text(&will.topic), text(&will.payload)].concat());
         }
         for field in [&self.username, &self.password].into_iter().flatten() {
@@ -203,13 +223,34 @@ pub fn publish_with(
 
 /// A SUBSCRIBE for one filter.
 pub fn subscribe(version: u8, id: u16, filter: impl AsRef<[u8]>, options: u8) -> Vec<u8> {
-    let body = [&id.to_be_bytes()[..], &properties(version, &[]), &text(filter), &[options]].concat();
+    subscribe_with(version, id, &[], &[(filter, options)])
+}
+
+/// A SUBSCRIBE for filters with their options, and properties without their length.
+pub fn subscribe_with(version: u8, id: u16, list: &[u8], filters: &[(impl AsRef<[u8]>, u8)]) -> Vec<u8> {
+    let mut body = [&id.to_be_bytes()[..], &properties(version, list)].concat();
+    for (filter, options) in filters {
+        body.extend(text(filter));
+        body.push(*options);
+    }
     packet(0x82, &body)
 }
 
 /// An UNSUBSCRIBE for one filter.
 pub fn unsubscribe(version: u8, id: u16, filter: &str) -> Vec<u8> {
-    packet(0xA2, &[&id.to_be_bytes()[..], &properties(version, &[]), &text(filter)].concat())
+    unsubscribe_all(version, id, &[filter])
+}
+
+/// An UNSUBSCRIBE for filters.
+pub fn unsubscribe_all(version: u8, id: u16, filters: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut body = [&id.to_be_bytes()[..], &properties(version, &[])].concat();
+    body.extend(filters.iter().flat_map(text));
+    packet(0xA2, &body)
+}
+
+/// A DISCONNECT of 5.0 with a reason, and properties without their length.
+pub fn disconnect(reason: u8, list: &[u8]) -> Vec<u8> {
+    packet(0xE0, &[&[reason][..], &properties(V5, list)].concat())
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP for success.
@@ -253,24 +294,46 @@ impl Packet {
         self.body[0] & 1 == 1
     }
 
-    /// The bytes of a property in a CONNACK of 5.0, without a length in front of a text.
+    /// The bytes of a property in a CONNACK of 5.0, as in [`take_properties`].
     pub fn connack_property(&self, wanted: u8) -> Option<Vec<u8>> {
-        let (length, rest) = take_varint(&self.body[2..]);
-        let mut list = &rest[..length];
-        while let Some((&id, rest)) = list.split_first() {
-            let (value, rest) = match id {
-                0x24 | 0x25 | 0x28 | 0x29 | 0x2A => rest.split_at(1),
-                0x13 | 0x21 | 0x22 => rest.split_at(2),
-                0x11 | 0x27 => rest.split_at(4),
-                0x26 => take_text(take_text(rest).1),
-                _ => take_text(rest),
-            };
-            if id == wanted {
-                return Some(value.to_vec());
-            }
-            list = rest;
-        }
-        None
+        take_properties(&self.body[2..]).0.into_iter().find(|(id, _)| *id == wanted).map(|(_, value)| value)
+    }
+
+    /// The properties of a PUBLISH of 5.0 in their order, as in [`take_properties`].
+    pub fn publish_properties(&self) -> Vec<(u8, Vec<u8>)> {
+        assert_eq!(self.kind(), kind::PUBLISH, "{self:?}");
+        let (_, rest) = take_text(&self.body);
+        take_properties(&rest[if self.qos() > 0 { 2 } else { 0 }..]).0
+    }
+
+    /// The Message Expiry Interval in a PUBLISH of 5.0.
+    pub fn message_expiry(&self) -> Option<u32> {
+        let value = self.publish_properties().into_iter().find(|(id, _)| *id == 0x02)?.1;
+        Some(u32::from_be_bytes(value.try_into().unwrap()))
+    }
+
+    /// The Subscription Identifiers in a PUBLISH of 5.0, lowest first.
+    pub fn subscription_ids(&self) -> Vec<usize> {
+        let of = |(id, value): (u8, Vec<u8>)| (id == 0x0B).then(|| take_varint(&value).0);
+        let mut ids = self.publish_properties().into_iter().filter_map(of).collect::<Vec<_>>();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// DUP of a PUBLISH.
+    pub fn is_dup(&self) -> bool {
+        self.first & 8 != 0
+    }
+
+    /// The reason of an acknowledgement; 0 where it is left out, as in 3.x.
+    pub fn acknowledgement_code(&self) -> u8 {
+        self.body.get(2).copied().unwrap_or(0)
+    }
+
+    /// The codes of a SUBACK or UNSUBACK, one for each filter; none in an UNSUBACK of 3.x.
+    pub fn codes(&self, version: u8) -> Vec<u8> {
+        let rest = &self.body[2..];
+        if version == V5 { take_properties(rest).1.to_vec() } else { rest.to_vec() }
     }
 
     /// DISCONNECT's reason code; 0 where it is left out.
@@ -288,8 +351,7 @@ impl Packet {
             rest = &rest[2..];
         }
         if version == V5 {
-            let (length, after) = take_varint(rest);
-            rest = &after[length..];
+            rest = take_properties(rest).1;
         }
         (String::from_utf8(topic.to_vec()).unwrap(), id, rest.to_vec())
     }
@@ -316,6 +378,27 @@ pub fn take_varint(bytes: &[u8]) -> (usize, &[u8]) {
         }
     }
     panic!("not a variable byte integer: {bytes:?}");
+}
+
+/// Splits a property list of 5.0 off: each property's identifier and value, that of a text without its length.
+pub fn take_properties(bytes: &[u8]) -> (Vec<(u8, Vec<u8>)>, &[u8]) {
+    let (length, rest) = take_varint(bytes);
+    let (mut list, after) = rest.split_at(length);
+    let mut properties = Vec::new();
+    while let Some((&id, rest)) = list.split_first() {
+        let (value, rest) = match id {
+            0x01 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => rest.split_at(1),
+            0x13 | 0x21 | 0x22 | 0x23 => rest.split_at(2),
+            0x02 | 0x11 | 0x27 => rest.split_at(4),
+            0x0B => rest.split_at(rest.len() - take_varint(rest).1.len()),
+            // A pair is its two texts, with their lengths.
+            0x26 => rest.split_at(rest.len() - take_text(take_text(rest).1).1.len()),
+            _ => take_text(rest),
+        };
+        properties.push((id, value.to_vec()));
+        list = rest;
+    }
+    (properties, after)
 }
 
 /// Reads one packet; `None` where the stream ends before its first byte.

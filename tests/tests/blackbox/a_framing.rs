@@ -6,7 +6,7 @@ use postern_tests::alive::{assert_alive, unique};
 use postern_tests::raw::{self, Closed};
 use postern_tests::wire::{self, Connect, V3_1_1, V5, Will, kind};
 
-use crate::fixture::{PLAIN, hex};
+use crate::fixture::{PLAIN, disconnected_with, hex, refused_after_connect};
 
 /// Sends the bytes on a new connection and takes the close.
 fn refused_bytes(bytes: &[u8]) -> Closed {
@@ -14,21 +14,6 @@ fn refused_bytes(bytes: &[u8]) -> Closed {
     let closed = raw::dial(broker.control()).send(bytes).closed();
     assert_ne!(closed.connack(), Some(0), "let in by {bytes:02x?}");
     closed
-}
-
-/// Sends the bytes as a client that has entered and takes the close.
-fn refused_after_connect(version: u8, bytes: &[u8]) -> Closed {
-    let broker = PLAIN.get();
-    let mut client = raw::enter(broker.control(), &Connect::new(version, unique("a")));
-    let closed = client.send(bytes).closed();
-    assert!(closed.packets.iter().all(|packet| packet.kind() == kind::DISCONNECT), "{bytes:02x?}: {closed:?}");
-    closed
-}
-
-/// As [`refused_after_connect`], and a 5.0 client must be told this reason.
-fn disconnected_with(bytes: &[u8], reason: u8) {
-    let closed = refused_after_connect(V5, bytes);
-    assert_eq!(closed.disconnect(), Some(reason), "{bytes:02x?}: {closed:?}");
 }
 
 #[test]

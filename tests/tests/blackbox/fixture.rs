@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use postern_tests::alive::assert_alive;
+use postern_tests::alive::{assert_alive, unique};
 use postern_tests::broker::{Broker, Setup, plugin};
 use postern_tests::journal::Line;
 use postern_tests::pki::{Authority, Credentials};
+use postern_tests::raw::{self, Closed};
 use postern_tests::shared::Shared;
 use postern_tests::tls::{Entry, Offer};
-use postern_tests::wire::Connect;
+use postern_tests::wire::{Connect, V5, kind};
 
 /// Bytes as people write them.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
@@ -24,6 +25,21 @@ pub(crate) static PLAIN: Shared<Broker> = Shared::new(plain_broker);
 /// A broker without TLS for one case alone.
 pub(crate) fn plain_broker() -> Broker {
     Setup::new("").start()
+}
+
+/// Sends the bytes as a client that has entered and takes the close.
+pub(crate) fn refused_after_connect(version: u8, bytes: &[u8]) -> Closed {
+    let broker = PLAIN.get();
+    let mut client = raw::enter(broker.control(), &Connect::new(version, unique("refused")));
+    let closed = client.send(bytes).closed();
+    assert!(closed.packets.iter().all(|packet| packet.kind() == kind::DISCONNECT), "{bytes:02x?}: {closed:?}");
+    closed
+}
+
+/// As [`refused_after_connect`], and a 5.0 client must be told this reason.
+pub(crate) fn disconnected_with(bytes: &[u8], reason: u8) {
+    let closed = refused_after_connect(V5, bytes);
+    assert_eq!(closed.disconnect(), Some(reason), "{bytes:02x?}: {closed:?}");
 }
 
 /// A broker with tenants, names and client certificates.

@@ -7,7 +7,13 @@
 
 mod a_framing;
 mod b_connect;
+mod b_sessions;
+mod c_order;
+mod c_publish;
 mod config_cli;
+mod d_subscribe;
+mod e_access;
+mod e_users;
 mod f_names;
 mod f_tls;
 mod fixture;
