@@ -284,6 +284,31 @@ fn a_17_a_thousand_packets_in_one_segment_keep_their_order() {
 }
 
 #[test]
+fn a_17_a_whole_session_in_one_segment_is_answered_in_order() {
+    const MESSAGES: u16 = 1_000;
+    let broker = PLAIN.get();
+    for version in [V3_1_1, V5] {
+        let topic = unique("a17/session");
+        let mut session = Connect::new(version, unique("a17")).bytes();
+        session.extend(wire::subscribe(version, 7, &topic, 0));
+        session.extend((1..=MESSAGES).flat_map(|n| wire::publish(version, &topic, 1, n, n.to_string())));
+        session.extend(wire::PINGREQ);
+        let mut client = raw::dial(broker.control()).speaking(version);
+        client.send(&session);
+        assert_eq!(client.expect(kind::CONNACK).connack_code(), Some(0));
+        client.await_kind(kind::SUBACK);
+        for n in 1..=MESSAGES {
+            assert_eq!(client.await_kind(kind::PUBACK).id(), n);
+        }
+        client.await_kind(kind::PINGRESP);
+        for n in 1..=MESSAGES {
+            assert_eq!(client.await_kind(kind::PUBLISH).published(version).2, n.to_string().as_bytes());
+        }
+    }
+    assert_alive(&broker);
+}
+
+#[test]
 fn a_18_mutations_of_honest_packets_never_hurt_others() {
     const ROUNDS: u64 = 1_500;
     let broker = PLAIN.get();
