@@ -45,10 +45,6 @@ pub(crate) const LISTENER: &[Foreign] = &[
     when("allow_log_packet_data_from", &[""]),
     any("parse_unit", ERLANG),
     any("tcp_backend", ERLANG),
-    when("messages_rate", NO_LIMIT),
-    when("messages_burst", NO_LIMIT),
-    when("bytes_rate", NO_LIMIT),
-    when("bytes_burst", NO_LIMIT),
     when("delivery_messages_rate", NO_LIMIT),
     when("delivery_messages_burst", NO_LIMIT),
     when("delivery_bytes_rate", NO_LIMIT),
@@ -122,6 +118,15 @@ pub(crate) const MQTT: &[Foreign] = &[
     when("clientid_override", &["disabled"]),
     when("namespace_as_mountpoint", OFF),
 ];
+
+/// `multi_tenancy`
+pub(crate) const MULTI_TENANCY: &[Foreign] = &[
+    // A namespace is one that the operator gave to a listener; there are no others.
+    when("allow_only_managed_namespaces", ON),
+];
+
+/// A tenant of `multi_tenancy`: as EMQX's HTTP API has it.
+pub(crate) const TENANT: &[Foreign] = &[never("limiter"), never("session")];
 
 /// `retainer`
 pub(crate) const RETAINER: &[Foreign] = &[
@@ -250,7 +255,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("gateway"),
     never("license"),
     never("limiter"),
-    never("multi_tenancy"),
     never("opentelemetry"),
     never("prometheus"),
     never("psk_authentication"),

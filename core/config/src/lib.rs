@@ -14,6 +14,7 @@ mod problem;
 mod reader;
 mod schema;
 mod source;
+mod tenancy;
 mod transport;
 mod tree;
 mod units;
@@ -27,7 +28,10 @@ pub use model::{
 };
 pub use mqtt::{KeepAliveMultiplier, Mqtt, Retainer};
 pub use problem::{Origin, Problem, Spanned};
-pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, Rate, TcpOptions, WebSocket};
+pub use tenancy::{MultiTenancy, TenantLimits};
+pub use transport::{
+    AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, PublishRates, Rate, TcpOptions, WebSocket,
+};
 pub use watching::{Dashboard, HttpListener, SysTopics};
 
 use std::collections::HashMap;

@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use crate::access::{EnableAuthn, UserBase};
 use crate::mqtt::{Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
-use crate::transport::{AccessRule, ProxyProtocol, Rate, TcpOptions, WebSocket};
+use crate::tenancy::MultiTenancy;
+use crate::transport::{AccessRule, ProxyProtocol, PublishRates, Rate, TcpOptions, WebSocket};
 use crate::watching::{Dashboard, SysTopics};
 
 /// A configuration, and what its author should know about it.
@@ -35,6 +36,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Retained messages.
     pub retainer: Retainer,
+    /// Limits of tenants.
+    pub multi_tenancy: MultiTenancy,
     /// The log.
     pub log: Log,
     /// Where users and their passwords are; empty where there is no authentication by password.
@@ -220,6 +223,8 @@ pub struct Listener {
     pub max_conn_rate: Option<Rate>,
     /// What may be spent beyond `max_conn_rate`.
     pub max_conn_burst: Option<Rate>,
+    /// What each of its clients may publish in a time.
+    pub publish_rates: PublishRates,
     /// Connections at the same time; none is without limit.
     pub max_connections: Option<usize>,
     /// Before all topics of its clients, with `${clientid}`, `${username}` and `${namespace}` in it; may be empty.

@@ -82,10 +82,44 @@ pub enum ProxyTls {
     Require,
 }
 
+/// `messages_rate` and its neighbours: what may be published. On a listener each client has these rates for itself, as
+/// EMQX's documentation says ("per client"), though EMQX's schema puts them on the listener; in `multi_tenancy` all
+/// clients of a tenant share them. Who is faster is read later: nothing is lost, nothing changes its place, nobody is
+/// disconnected. None is without limit, as in EMQX: a limit that nobody asked for looks like a slow broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PublishRates {
+    /// Messages in a time.
+    pub messages_rate: Option<Rate>,
+    /// Messages that may be published beyond `messages_rate`.
+    pub messages_burst: Option<Rate>,
+    /// Bytes of PUBLISH packets in a time.
+    pub bytes_rate: Option<Rate>,
+    /// Bytes that may be published beyond `bytes_rate`.
+    pub bytes_burst: Option<Rate>,
+}
+
+impl PublishRates {
+    /// These, and where they say nothing of messages or of bytes, those.
+    pub(crate) fn or(self, those: Self) -> Self {
+        let (messages, bytes) = (self.messages_rate.map_or(those, |_| self), self.bytes_rate.map_or(those, |_| self));
+        Self {
+            messages_rate: messages.messages_rate,
+            messages_burst: messages.messages_burst,
+            bytes_rate: bytes.bytes_rate,
+            bytes_burst: bytes.bytes_burst,
+        }
+    }
+
+    /// Whether there is any limit.
+    pub fn is_limited(&self) -> bool {
+        self.messages_rate.is_some() || self.bytes_rate.is_some()
+    }
+}
+
 /// So many in a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many; at least one.
+    /// How many, or how many bytes; at least one.
     pub count: u32,
     /// In which time; never zero.
     pub per: Duration,

@@ -5,7 +5,7 @@ mod support;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use postern_config::{Mqtt, Retainer};
+use postern_config::{Mqtt, MultiTenancy, Rate, Retainer};
 use support::{bad, good, lines};
 
 const LISTENER: &str = "listeners.tcp.a.bind = 1";
@@ -137,4 +137,99 @@ fn the_mqtt_section_of_emqx_with_what_postern_does_anyway() {
     let loaded =
         good(&format!("{LISTENER}\nmqtt {{ keepalive_check_interval = 30s, mqueue_default_priority = lowest }}"));
     assert_eq!(lines(&loaded.warnings).matches("accepted, but without effect: ").count(), 2);
+}
+
+#[test]
+fn rates_are_of_messages_and_of_bytes_with_what_goes_beyond() {
+    let rates =
+        |text: &str| good(&format!("listeners.tcp.a {{ bind = 1, {text} }}")).config.listeners.remove(0).publish_rates;
+    let second = Duration::from_secs(1);
+    let read = rates(
+        "messages_rate = \"1000/s\", messages_burst = \"10000/60m\", bytes_rate = \"1MB/s\", bytes_burst = \"100MB/60m\"",
+    );
+    assert_eq!(read.messages_rate, Some(Rate { count: 1000, per: second }));
+    assert_eq!(read.messages_burst, Some(Rate { count: 10_000, per: Duration::from_hours(1) }));
+    assert_eq!(read.bytes_rate, Some(Rate { count: 1 << 20, per: second }));
+    assert_eq!(read.bytes_burst, Some(Rate { count: 100 << 20, per: Duration::from_hours(1) }));
+    for text in
+        ["", "messages_rate = infinity, messages_burst = infinity, bytes_rate = infinity, bytes_burst = infinity"]
+    {
+        assert!(!rates(text).is_limited(), "{text}");
+    }
+    for (key, value, hint) in [
+        ("messages_rate", "1MB/s", "write `1000/s` or `50/10s`"),
+        ("messages_rate", "0/s", "write `1000/s` or `50/10s`"),
+        ("bytes_rate", "4GB/s", "write `1MB/s` or `64KB/10s`"),
+        ("bytes_rate", "1XB/s", "write `1MB/s` or `64KB/10s`"),
+        ("bytes_burst", "1MB/2d", "write `1MB/s` or `64KB/10s`"),
+    ] {
+        let said = lines(&bad(&format!("listeners.tcp.a {{ bind = 1, {key} = \"{value}\" }}")));
+        assert!(said.contains(&format!("listeners.tcp.a.{key}: `{value}` is no rate; {hint}")), "{said}");
+    }
+    let loaded = good("listeners.tcp.a { bind = 1, bytes_burst = \"1MB/s\" }");
+    assert!(lines(&loaded.warnings).contains("listeners.tcp.a.bytes_burst: has no effect without `bytes_rate`"));
+}
+
+/// A listener that has the namespaces `acme` and `globex`.
+const TENANTS: &str = "listeners.ssl.a { bind = 1, namespaces = [acme, globex]\n\
+                       ssl_options.managed_certs { bundle_name = x } }";
+
+#[test]
+fn a_tenant_has_the_limits_of_default_but_for_its_own() {
+    let tenancy = |text: &str| good(&format!("{TENANTS}\n{text}")).config.multi_tenancy;
+    assert_eq!(tenancy(""), MultiTenancy::default());
+    let read = tenancy(
+        "retainer.backend.max_retained_messages = 9\n\
+         multi_tenancy {\n\
+         default { max_connections = 50, max_retained_size = 1MB, messages_rate = \"100/s\", messages_burst = \"1000/m\" }\n\
+         namespaces.acme { max_sessions = 7, max_connections_per_identity = 2, messages_rate = \"5/s\", bytes_rate = \"1KB/s\" }\n\
+         }",
+    );
+    let default = read.default;
+    assert_eq!((default.max_connections, default.max_sessions, default.max_retained_messages), (50, 100_000, 9));
+    assert_eq!((default.max_retained_size, default.rates.messages_rate.map(|rate| rate.count)), (1 << 20, Some(100)));
+    let (name, acme) = read.namespaces.first_key_value().unwrap();
+    assert_eq!((name.as_ref(), read.namespaces.len()), ("acme", 1));
+    assert_eq!((acme.max_connections, acme.max_sessions, acme.max_connections_per_identity), (50, 7, 2));
+    assert_eq!((acme.rates.messages_rate.map(|rate| rate.count), acme.rates.messages_burst), (Some(5), None));
+    assert!(acme.rates.bytes_rate.is_some() && default.rates.bytes_rate.is_none());
+    assert_eq!(tenancy("multi_tenancy.default_max_sessions = 12").default.max_sessions, 12);
+    assert_eq!(tenancy("multi_tenancy.default_max_sessions = infinity").default.max_sessions, 100_000);
+    assert_eq!(tenancy("multi_tenancy.allow_only_managed_namespaces = true"), MultiTenancy::default());
+}
+
+#[test]
+fn limits_of_tenants_have_bounds_and_names_that_exist() {
+    for key in [
+        "max_sessions",
+        "max_connections",
+        "max_connections_per_identity",
+        "max_subscriptions",
+        "max_retained_messages",
+    ] {
+        bounds("multi_tenancy.default", key, &["1", "100000000"], &["0", "100000001"]);
+    }
+    for key in ["max_retained_size", "max_mqueue_size"] {
+        bounds("multi_tenancy.default", key, &["1KB", "1024GB"], &["1023", "1025GB"]);
+    }
+    bounds("multi_tenancy", "default_max_sessions", &["1", "infinity"], &["0", "100000001"]);
+    for (text, said) in [
+        (
+            "multi_tenancy { default_max_sessions = 5, default.max_sessions = 6 }",
+            "multi_tenancy.default.max_sessions: is the same as `default_max_sessions`, which is there too; remove one of them",
+        ),
+        ("multi_tenancy.namespaces.\"a/b\" { }", "multi_tenancy.namespaces.\"a/b\": is no name of a namespace"),
+        ("multi_tenancy.namespaces.acme.limiter { }", "known in EMQX, not supported yet by this version of Postern"),
+        ("multi_tenancy.default.max_session = 5", "unknown key; did you mean `max_sessions`?"),
+        ("multi_tenancy.allow_only_managed_namespaces = false", "only `true` is what Postern does anyway"),
+    ] {
+        let problems = lines(&bad(&format!("{TENANTS}\n{text}")));
+        assert!(problems.contains(said) && problems.lines().count() == 1, "{problems}");
+    }
+    let warned = |name: &str| lines(&good(&format!("{TENANTS}\nmulti_tenancy.namespaces.{name} {{ }}")).warnings);
+    assert!(
+        warned("acmee")
+            .contains("multi_tenancy.namespaces.acmee: no listener has this namespace; did you mean `acme`?")
+    );
+    assert!(!warned("acme").contains("no listener has this namespace"));
 }

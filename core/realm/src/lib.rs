@@ -24,4 +24,4 @@ mod will;
 
 pub use limits::RealmLimits;
 pub use realm::Realm;
-pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Refused, Rights, Stats};
+pub use turn::{ConnId, Departure, Dropped, Effect, Exhausted, Input, Owner, Refused, Rights, Stats};

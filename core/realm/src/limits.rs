@@ -18,6 +18,10 @@ pub(crate) const MAX_REPLAY_VISITS: usize = 1_000_000;
 pub struct RealmLimits {
     /// Sessions, connected or not; a CONNECT that needs one more gets 0x97.
     pub sessions: usize,
+    /// Sessions with a connection; a CONNECT that needs one more gets 0x97.
+    pub connections: usize,
+    /// Connections of one owner, for owners that are known; as above.
+    pub connections_per_owner: usize,
     /// Subscriptions of all sessions; one more gets 0x97.
     pub subscriptions: usize,
     /// Subscriptions of one session; one more gets 0x97.
@@ -74,6 +78,8 @@ impl Default for RealmLimits {
     fn default() -> Self {
         Self {
             sessions: 100_000,
+            connections: 100_000,
+            connections_per_owner: 100_000,
             subscriptions: 1_000_000,
             subscriptions_per_client: 1000,
             queue_messages: 1000,

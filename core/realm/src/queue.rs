@@ -12,9 +12,10 @@ use postern_mqtt::packet::{Message, PacketId, Publish, QoS};
 
 use crate::limits::RealmLimits;
 use crate::size::held_bytes;
-use crate::turn::Dropped;
+use crate::turn::{Dropped, Exhausted};
 
-/// What the sessions of a realm hold together, and what was lost: kept as it changes, so that it costs nothing to ask.
+/// What the sessions of a realm hold together, what was lost, and what was used up: kept as it changes, so that it costs
+/// nothing to ask.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) queued: usize,
@@ -24,6 +25,7 @@ pub(crate) struct Books {
     pub(crate) connected_max: usize,
     pub(crate) expired: u64,
     pub(crate) dropped: Dropped,
+    pub(crate) exhausted: Exhausted,
 }
 
 /// A message on its way to one subscriber.

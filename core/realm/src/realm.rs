@@ -1,6 +1,7 @@
 //! The realm: what happened is handed to who deals with it, and connections come and go.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use postern_mqtt::Packet;
@@ -27,6 +28,8 @@ pub struct Realm {
     pub(crate) sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     conns: HashMap<ConnId, SessionId>,
+    /// Connections of each owner that has some.
+    owners: HashMap<Arc<str>, usize>,
     pub(crate) topics: Topics,
     pub(crate) retained: Retained,
     /// What the broker itself keeps for later subscribers, beside what clients do.
@@ -45,6 +48,7 @@ impl Realm {
             sessions: HashMap::new(),
             clients: HashMap::new(),
             conns: HashMap::new(),
+            owners: HashMap::new(),
             topics: Topics::default(),
             retained: Retained::default(),
             announced: Retained::default(),
@@ -111,6 +115,7 @@ impl Realm {
             in_flight: self.books.in_flight,
             unreleased: self.books.unreleased,
             dropped: self.books.dropped,
+            exhausted: self.books.exhausted,
         }
     }
 
@@ -196,7 +201,7 @@ impl Realm {
     }
 
     /// Whether this CONNECT may have a session.
-    fn admit(&self, connect: &Connect, owner: &Owner, rights: &Rights) -> Result<(), ReasonCode> {
+    fn admit(&mut self, connect: &Connect, owner: &Owner, rights: &Rights) -> Result<(), ReasonCode> {
         // The gate has assigned one already to whom it may be assigned to.
         if connect.client_id.is_empty() {
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
@@ -209,9 +214,30 @@ impl Realm {
         }
         match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
             Some(former) if former.owner != *owner => Err(ReasonCode::NOT_AUTHORIZED),
-            None if self.sessions.len() >= self.limits.sessions => Err(ReasonCode::QUOTA_EXCEEDED),
-            _ => Ok(()),
+            // It takes the place of its own connection.
+            Some(former) if former.attachment.is_some() => Ok(()),
+            former => {
+                let needs_session = former.is_none();
+                self.has_room(needs_session, owner)
+            }
         }
+    }
+
+    /// Whether there may be one more connection, and one more session where it needs one.
+    fn has_room(&mut self, needs_session: bool, owner: &Owner) -> Result<(), ReasonCode> {
+        let exhausted = &mut self.books.exhausted;
+        let connections = owner.as_ref().and_then(|owner| self.owners.get(owner)).copied().unwrap_or(0);
+        let reason = if needs_session && self.sessions.len() >= self.limits.sessions {
+            &mut exhausted.sessions
+        } else if self.conns.len() >= self.limits.connections {
+            &mut exhausted.connections
+        } else if connections >= self.limits.connections_per_owner {
+            &mut exhausted.connections_of_owner
+        } else {
+            return Ok(());
+        };
+        *reason += 1;
+        Err(ReasonCode::QUOTA_EXCEEDED)
     }
 
     /// Ends the client's other connection, if it has one [MQTT-3.1.4-3], and with Clean Start its session
@@ -245,6 +271,9 @@ impl Realm {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         self.conns.insert(attachment.conn, id);
         self.books.connected_max = self.books.connected_max.max(self.conns.len());
+        if let Some(owner) = &session.owner {
+            *self.owners.entry(Arc::clone(owner)).or_insert(0) += 1;
+        }
         session.attachment = Some(attachment);
         session.expiry_s = expiry_s;
         session.ends_ms = None;
@@ -302,6 +331,14 @@ impl Realm {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(attachment) = session.detach(&mut self.books) else { return };
         self.conns.remove(&attachment.conn);
+        if let Some(owner) = &session.owner
+            && let Entry::Occupied(mut connections) = self.owners.entry(Arc::clone(owner))
+        {
+            *connections.get_mut() -= 1;
+            if *connections.get() == 0 {
+                connections.remove();
+            }
+        }
         if session.expiry_s == 0 {
             self.end_session(id, effects);
             return;

@@ -111,6 +111,7 @@ impl Realm {
         if !session.subscriptions.contains(filter) {
             let of_client = session.subscriptions.len() >= self.limits.subscriptions_per_client;
             if of_client || self.topics.count() >= self.limits.subscriptions {
+                self.books.exhausted.subscriptions += 1;
                 return Err(ReasonCode::QUOTA_EXCEEDED);
             }
             session.subscriptions.insert(filter.clone());

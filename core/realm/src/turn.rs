@@ -162,6 +162,21 @@ pub struct Stats {
     pub unreleased: usize,
     /// What was not delivered, since the birth of the realm.
     pub dropped: Dropped,
+    /// How often which limit was reached, since the birth of the realm.
+    pub exhausted: Exhausted,
+}
+
+/// How often room was used up and something refused for it, by limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exhausted {
+    /// CONNECT packets: the tenant has all its sessions.
+    pub sessions: u64,
+    /// CONNECT packets: the tenant has all its connections.
+    pub connections: u64,
+    /// CONNECT packets: their owner has all its connections.
+    pub connections_of_owner: u64,
+    /// Filters: the client or the tenant has all its subscriptions.
+    pub subscriptions: u64,
 }
 
 /// Deliveries that did not happen, by reason.

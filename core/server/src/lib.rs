@@ -16,5 +16,7 @@ mod realms;
 mod report;
 mod server;
 pub mod stage;
+mod tenants;
 
 pub use server::{Bound, Server, ServerError};
+pub use tenants::{TenantPolicies, TenantPolicy};

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, Rate, TcpOptions, WebSocket};
+use postern_config::{
+    AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, PublishRates, Rate, TcpOptions, WebSocket,
+};
 use postern_identity::{AccessRules, Gate, ListenerId, Namespace, NamespaceName};
 use postern_mqtt::Limits;
 use postern_plugin::Plugin;
@@ -30,6 +32,8 @@ pub struct ListenerPolicy {
     pub max_conn_rate: Option<Rate>,
     /// What may be spent beyond that.
     pub max_conn_burst: Option<Rate>,
+    /// What each of its clients may publish in a time; more is read later.
+    pub publish_rates: PublishRates,
     /// Connections at once; more are closed at accept.
     pub max_connections: usize,
     /// Sockets of one address (IPv4) or /64 network (IPv6) that have not finished CONNECT; more are closed at accept.

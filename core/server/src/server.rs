@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use postern_config::PublishRates;
 use postern_identity::{ListenerId, Peer, Refusal, Transport};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
@@ -16,11 +17,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::Admission;
 use crate::door::{Door, Entry, Located, listen, tune};
+use crate::drive::allowance::Allowance;
 use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
 use crate::drive::realm::{Command, Seat};
 use crate::intake::{Accepted, Admitted, intake};
-use crate::meter::Meter;
+use crate::meter::{Meter, Traffic};
 use crate::metrics::Metrics;
 use crate::realms::Realms;
 use crate::report::{Story, Who};
@@ -96,7 +98,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(staged.node, began, doors));
         let shared = Arc::new(Shared {
             admission: Arc::default(),
-            realms: Realms::new(staged.realm_limits, staged.sys_topics, began, Arc::clone(&metrics)),
+            realms: Realms::new(staged.tenants, staged.sys_topics, began, Arc::clone(&metrics)),
             connections: DashMap::new(),
             metrics,
             next_connection: AtomicU64::new(1),
@@ -159,7 +161,7 @@ async fn accept_loop(
         };
         match accepted {
             Ok((socket, address)) => {
-                meter.take(Instant::now());
+                meter.take(1, Instant::now());
                 door.metrics.accepted();
                 if let Some(entry) = door.open(&shared.admission, address) {
                     let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), entry, stop.clone());
@@ -219,7 +221,7 @@ async fn serve(
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            attach(admitted, story, &shared, &stop).await;
+            attach(admitted, &door.policy.publish_rates, story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
     }
@@ -234,18 +236,24 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 }
 
 /// Binds an admitted connection to its realm and drives it.
-async fn attach(admitted: Admitted, story: Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+async fn attach(
+    admitted: Admitted,
+    rates: &PublishRates,
+    story: Story,
+    shared: &Arc<Shared>,
+    stop: &watch::Receiver<bool>,
+) {
     let Admitted { mut stream, link, input, connect, arrival, greeting, owner, username, rights, mounted } = admitted;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let who = Arc::new(Who::new(story, &connect, username));
     let conn = ConnId(who.connection);
-    let realm = shared.realms.of(&who.namespace);
+    let tenant = shared.realms.of(&who.namespace);
     let metrics = shared.metrics.realm(&who.namespace);
     metrics.received.add(&arrival);
     let seat = Seat::new(Arc::clone(&outbox), Arc::clone(&who));
     let attach = Command::Attach { conn, connect, owner, rights, greeting, seat };
-    if realm.send(attach).await.is_err() {
+    if tenant.mailbox.send(attach).await.is_err() {
         who.lost_realm();
         return;
     }
@@ -254,6 +262,7 @@ async fn attach(admitted: Admitted, story: Story, shared: &Arc<Shared>, stop: &w
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
+    let own = Traffic::new(rates, Instant::now());
     let connection = Connection {
         conn,
         who: Arc::clone(&who),
@@ -261,8 +270,10 @@ async fn attach(admitted: Admitted, story: Story, shared: &Arc<Shared>, stop: &w
         link,
         input,
         outbox,
-        realm,
+        realm: tenant.mailbox,
         mounted,
+        allowance: Allowance::new(own, tenant.traffic, Arc::clone(&metrics)),
+        paused_until: None,
         began: shared.began,
         metrics,
         unflushed: false,

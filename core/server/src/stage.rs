@@ -14,12 +14,12 @@ use std::time::Duration;
 use postern_config::{CertSource, Config, Listener, Problem, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_plugin::{Chain, Host};
-use postern_realm::RealmLimits;
 use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords};
 use crate::drive::mountpoint::Mountpoint;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
+use crate::tenants::TenantPolicies;
 use bundles::Bundles;
 use plugins::Plugins;
 
@@ -35,8 +35,8 @@ pub struct Staged {
     pub sys_topics: SysTopics,
     /// In the order of the configuration.
     pub listeners: Vec<ListenerPolicy>,
-    /// Limits of every realm.
-    pub realm_limits: RealmLimits,
+    /// Limits of tenants.
+    pub tenants: TenantPolicies,
     /// What the operator should know; none of it stops the broker.
     pub warnings: Vec<Problem>,
 }
@@ -70,8 +70,8 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     if problems.is_empty() {
         warnings.extend(bundles.into_warnings());
         let (node, sys_topics) = (config.node.name.clone(), config.sys_topics);
-        let realm_limits = limits::of_realm(&config.mqtt, &config.retainer);
-        Ok(Staged { node, sys_topics, listeners, realm_limits, warnings })
+        let tenants = limits::of_tenants(config);
+        Ok(Staged { node, sys_topics, listeners, tenants, warnings })
     } else {
         Err(problems)
     }
@@ -103,6 +103,7 @@ async fn stage_listener(
         tcp: listener.tcp_options,
         max_conn_rate: listener.max_conn_rate,
         max_conn_burst: listener.max_conn_burst,
+        publish_rates: listener.publish_rates,
         max_connections: listener.max_connections.unwrap_or(usize::MAX),
         max_unauthenticated_per_address: listener.max_unauthenticated_per_address,
         mountpoint: Mountpoint::new(&listener.mountpoint),

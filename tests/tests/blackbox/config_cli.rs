@@ -35,7 +35,7 @@ fn a_good_configuration_is_accepted_and_opens_no_port() {
 /// The quickstart's own example is held by the quickstart.
 #[test]
 fn the_examples_that_need_no_certificates_are_accepted() {
-    for example in ["examples/passwords.conf", "examples/websocket.conf"] {
+    for example in ["examples/limits.conf", "examples/passwords.conf", "examples/websocket.conf"] {
         let data = tempfile::tempdir().unwrap();
         let ran = std::process::Command::new(binary())
             .args(["check", "--config", example])

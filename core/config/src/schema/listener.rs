@@ -117,6 +117,7 @@ fn listener(reader: &mut Reader<'_>, kind: ListenerKind, name: &str, item: &Item
         tcp_options: socket.tcp_options,
         max_conn_rate: socket.max_conn_rate,
         max_conn_burst: socket.max_conn_burst,
+        publish_rates: socket.publish_rates,
         max_connections,
         mountpoint,
         namespaces: with_managed(namespaces, tls.as_ref()),

@@ -8,6 +8,7 @@ mod open;
 mod plugin;
 mod retainer;
 mod socket;
+mod tenancy;
 mod tls;
 mod transport;
 mod watching;
@@ -37,9 +38,22 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let dashboard = root.take("dashboard").and_then(|item| watching::dashboard(reader, &item, &listeners));
     let dashboard = dashboard.unwrap_or_default();
     let sys_topics = root.take("sys_topics").and_then(|item| watching::sys_topics(reader, &item)).unwrap_or_default();
+    let tenancy = root.take("multi_tenancy");
+    let multi_tenancy = tenancy::multi_tenancy(reader, tenancy.as_ref(), &retainer, &listeners);
     reader.finish(&root, emqx::ROOT);
-    let config =
-        Config { node, plugins, mqtt, retainer, log, authentication, authorization, listeners, dashboard, sys_topics };
+    let config = Config {
+        node,
+        plugins,
+        mqtt,
+        retainer,
+        multi_tenancy,
+        log,
+        authentication,
+        authorization,
+        listeners,
+        dashboard,
+        sys_topics,
+    };
     open::warn(reader, &config);
     config
 }

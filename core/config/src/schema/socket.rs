@@ -7,7 +7,7 @@ use postern_identity::Network;
 use crate::emqx;
 use crate::model::ListenerKind;
 use crate::reader::{Item, Reader, Section, shown};
-use crate::transport::{AccessRule, KeepAlive, ProxyProtocol, ProxyTls, Rate, TcpOptions};
+use crate::transport::{AccessRule, KeepAlive, ProxyProtocol, ProxyTls, PublishRates, Rate, TcpOptions};
 use crate::units;
 use crate::value::Value;
 
@@ -33,20 +33,16 @@ pub(super) struct Settings {
     pub(super) tcp_options: TcpOptions,
     pub(super) max_conn_rate: Option<Rate>,
     pub(super) max_conn_burst: Option<Rate>,
+    pub(super) publish_rates: PublishRates,
 }
 
 pub(super) fn settings(reader: &mut Reader<'_>, kind: ListenerKind, section: &mut Section<'_>) -> Settings {
     let access_rules = section.take("access_rules").and_then(|item| access_rules(reader, &item)).unwrap_or_default();
     let proxy_protocol = proxy_protocol(reader, kind, section);
-    let max_conn_rate = section.take("max_conn_rate").and_then(|item| rate(reader, &item));
-    let burst = section.take("max_conn_burst");
-    let max_conn_burst = burst.as_ref().and_then(|item| rate(reader, item));
-    if let (Some(item), Some(_), None) = (burst, max_conn_burst, max_conn_rate) {
-        let text = "has no effect without `max_conn_rate`, which it goes beyond";
-        reader.warn(item.key_at, &item.path, text, Some("add that, or remove it"));
-    }
+    let [max_conn_rate, max_conn_burst] = metered(reader, section, ["max_conn_rate", "max_conn_burst"], Unit::One);
+    let publish_rates = publish_rates(reader, section);
     let tcp_options = section.take("tcp_options").and_then(|item| tcp_options(reader, &item)).unwrap_or_default();
-    Settings { access_rules, proxy_protocol, tcp_options, max_conn_rate, max_conn_burst }
+    Settings { access_rules, proxy_protocol, tcp_options, max_conn_rate, max_conn_burst, publish_rates }
 }
 
 /// The items of a list, or the pieces of one text with commas, each with the item it is in.
@@ -144,22 +140,60 @@ fn trusted(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<Network>> {
     Some(networks)
 }
 
-/// `1000/s`, `50/10s`, or `infinity`.
-fn rate(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Rate> {
+/// `messages_rate`, `messages_burst`, `bytes_rate`, `bytes_burst`.
+pub(super) fn publish_rates(reader: &mut Reader<'_>, section: &mut Section<'_>) -> PublishRates {
+    let [messages_rate, messages_burst] = metered(reader, section, ["messages_rate", "messages_burst"], Unit::One);
+    let [bytes_rate, bytes_burst] = metered(reader, section, ["bytes_rate", "bytes_burst"], Unit::Bytes);
+    PublishRates { messages_rate, messages_burst, bytes_rate, bytes_burst }
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Unit {
+    One,
+    Bytes,
+}
+
+/// A rate, and what may be spent beyond it.
+fn metered(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'_>,
+    [rate_key, burst_key]: [&'static str; 2],
+    unit: Unit,
+) -> [Option<Rate>; 2] {
+    let of = section.take(rate_key).and_then(|item| rate(reader, &item, unit));
+    let item = section.take(burst_key);
+    let burst = item.as_ref().and_then(|item| rate(reader, item, unit));
+    if let (Some(item), Some(_), None) = (item, burst, of) {
+        let text = format!("has no effect without `{rate_key}`, which it goes beyond");
+        reader.warn(item.key_at, &item.path, text, Some("add that, or remove it"));
+    }
+    [of, burst]
+}
+
+/// `1000/s`, `50/10s`, `1MB/s`, or `infinity`.
+fn rate(reader: &mut Reader<'_>, item: &Item<'_>, unit: Unit) -> Option<Rate> {
     let text = reader.text(item)?;
     if text == "infinity" {
         return None;
     }
-    let rate = text.split_once('/').and_then(|(count, per)| {
-        let (count, per) = (count.trim(), per.trim());
+    let count = |text: &str| match unit {
+        Unit::One => text.parse().ok(),
+        Unit::Bytes => units::size(text).and_then(|bytes| u32::try_from(bytes).ok()),
+    };
+    let rate = text.split_once('/').and_then(|(number, per)| {
+        let per = per.trim();
         let per = if per.starts_with(|c: char| c.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
-        let unit = per.ends_with(|c: char| c.is_ascii_alphabetic());
-        Some(Rate { count: count.parse().ok()?, per: units::duration(&per).filter(|_| unit)? })
+        let has_unit = per.ends_with(|c: char| c.is_ascii_alphabetic());
+        Some(Rate { count: count(number.trim())?, per: units::duration(&per).filter(|_| has_unit)? })
     });
     let (least, most) = RATE_RANGE;
     let rate = rate.filter(|rate| rate.count > 0 && (least..=most).contains(&rate.per));
     if rate.is_none() {
-        let hint = "write `1000/s` or `50/10s`: a whole number, and a time from 100ms to one day";
+        let hint = match unit {
+            Unit::One => "write `1000/s` or `50/10s`: a whole number, and a time from 100ms to one day",
+            Unit::Bytes => "write `1MB/s` or `64KB/10s`: a size below 4GB, and a time from 100ms to one day",
+        };
         reader.wrong(item, format!("{} is no rate", shown(&text)), Some(hint));
     }
     rate

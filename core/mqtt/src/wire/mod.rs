@@ -99,6 +99,11 @@ impl Kind {
     }
 }
 
+/// Whether these bytes begin with a PUBLISH, whole or not.
+pub fn begins_with_publish(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|&first| Kind::of(first) == Ok(Kind::Publish))
+}
+
 fn qos(bits: u8) -> Result<QoS, Fault> {
     match bits & 0b11 {
         0 => Ok(QoS::AtMostOnce),

@@ -203,3 +203,56 @@ fn await_rel_timeout_gives_a_place_up_only_where_it_is_needed() {
     sim.send(conn, Packet::Publish(publish(Q2, 4, message("t", "x"))));
     assert_eq!(sim.farewell(conn), Some(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED), "the others have not");
 }
+
+#[test]
+fn a_tenant_has_so_many_connections_and_a_client_that_comes_again_needs_no_other() {
+    let mut sim = Sim::with(RealmLimits { connections: 2, ..RealmLimits::default() });
+    let first = sim.enter(client("a"));
+    sim.enter(client("b"));
+    let third = sim.connect(client("c"));
+    assert_eq!((sim.conn_ack(third).reason, sim.is_open(third)), (ReasonCode::QUOTA_EXCEEDED, false));
+    let again = sim.enter(client("a"));
+    assert_eq!(sim.farewell(first), Some(ReasonCode::SESSION_TAKEN_OVER));
+    sim.lost(again);
+    sim.enter(client("c"));
+    let back = sim.connect(client("a"));
+    assert_eq!(sim.conn_ack(back).reason, ReasonCode::QUOTA_EXCEEDED, "its session is there, and its place is taken");
+    let stats = sim.realm.stats();
+    assert_eq!((stats.connected, stats.exhausted.connections, stats.exhausted.sessions), (2, 2, 0));
+}
+
+#[test]
+fn an_owner_has_so_many_connections_and_another_has_its_own() {
+    let mut sim = Sim::with(RealmLimits { connections_per_owner: 1, ..RealmLimits::default() });
+    let first = sim.connect_as(client("a"), Some("x".into()));
+    assert_eq!(sim.conn_ack(first).reason, ReasonCode::SUCCESS);
+    for (id, who, reason) in [
+        ("b", Some("x".into()), ReasonCode::QUOTA_EXCEEDED),
+        ("c", Some("y".into()), ReasonCode::SUCCESS),
+        ("d", None, ReasonCode::SUCCESS),
+        ("e", None, ReasonCode::SUCCESS),
+    ] {
+        let conn = sim.connect_as(client(id), who);
+        assert_eq!(sim.conn_ack(conn).reason, reason, "{id}");
+    }
+    let again = sim.connect_as(client("a"), Some("x".into()));
+    assert_eq!(sim.conn_ack(again).reason, ReasonCode::SUCCESS, "in the place of its own");
+    sim.goodbye(again);
+    let other = sim.connect_as(client("b"), Some("x".into()));
+    assert_eq!(sim.conn_ack(other).reason, ReasonCode::SUCCESS);
+    assert_eq!(sim.realm.stats().exhausted.connections_of_owner, 1);
+}
+
+#[test]
+fn what_is_refused_for_want_of_room_is_counted() {
+    let limits = RealmLimits { sessions: 1, subscriptions_per_client: 1, ..RealmLimits::default() };
+    let mut sim = Sim::with(limits);
+    let conn = sim.enter(client("a"));
+    let other = sim.connect(client("b"));
+    assert_eq!(sim.conn_ack(other).reason, ReasonCode::QUOTA_EXCEEDED);
+    let filters = ["t", "u", "t"].map(|filter| subscription(filter, Q0)).to_vec();
+    let reasons = sim.subscribe_with(conn, 0, filters);
+    assert_eq!(reasons, [ReasonCode::SUCCESS, ReasonCode::QUOTA_EXCEEDED, ReasonCode::SUCCESS]);
+    let exhausted = sim.realm.stats().exhausted;
+    assert_eq!((exhausted.sessions, exhausted.subscriptions), (1, 1));
+}

@@ -12,10 +12,12 @@ use postern_mqtt::Packet;
 use postern_mqtt::link::{Link, Sent};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
+use postern_mqtt::wire::begins_with_publish;
 use postern_realm::{ConnId, Departure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::allowance::Allowance;
 use super::mountpoint::Mounted;
 use super::outbox::Outbox;
 use super::realm::{Command, elapsed_ms};
@@ -44,6 +46,9 @@ pub(crate) struct Connection<S> {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) realm: Mailbox,
     pub(crate) mounted: Mounted,
+    pub(crate) allowance: Allowance,
+    /// Nothing is taken from the client before this time: it has published more than it may.
+    pub(crate) paused_until: Option<Instant>,
     pub(crate) began: Instant,
     /// Of its namespace.
     pub(crate) metrics: Arc<RealmMetrics>,
@@ -108,19 +113,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn live(&mut self, output: &mut BytesMut) -> Result<std::convert::Infallible, End> {
         let mut timer = pin!(tokio::time::sleep(Duration::MAX));
         self.arm(timer.as_mut());
-        self.take_packets(output).await?;
+        self.take(output, timer.as_mut()).await?;
         loop {
             match self.next(output, timer.as_mut()).await {
-                Event::Read => self.take_packets(output).await?,
+                Event::Read => self.take(output, timer.as_mut()).await?,
                 Event::Wrote => {}
                 Event::Outbox => {
                     self.take_outbox(output)?;
                     // What came behind the CONNECT has waited for the CONNACK.
                     if !self.input.is_empty() {
-                        self.take_packets(output).await?;
+                        self.take(output, timer.as_mut()).await?;
                     }
                 }
-                Event::Timer => self.check_keep_alive(output, timer.as_mut())?,
+                Event::Timer => {
+                    self.resume(output, timer.as_mut()).await?;
+                    self.check_keep_alive(output, timer.as_mut())?;
+                }
                 Event::Failed(error) => return Err(End { ended: Ended::Lost(error), departure: Departure::Lost }),
             }
         }
@@ -128,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits until something can be done. Writing goes before reading; while output is stuck, nothing is read.
     async fn next(&mut self, output: &mut BytesMut, mut timer: Pin<&mut Sleep>) -> Event {
-        let Self { stream, input, outbox, unflushed, .. } = self;
+        let Self { stream, input, outbox, unflushed, paused_until, .. } = self;
         *unflushed |= !output.is_empty();
         poll_fn(|cx| {
             if *unflushed {
@@ -146,7 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if outbox.has_something() {
                     return Poll::Ready(Event::Outbox);
                 }
-                match poll_read(Pin::new(stream), cx, input) {
+                let read = if paused_until.is_none() { poll_read(Pin::new(stream), cx, input) } else { Poll::Pending };
+                match read {
                     Poll::Ready(Ok(())) => return Poll::Ready(Event::Read),
                     Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
                     Poll::Pending => {}
@@ -157,13 +166,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
-    /// Takes all whole packets out of the input and hands them to the realm in one command.
+    /// Takes what the client may send now, and sees to the rest when its time has come.
+    async fn take(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        if self.paused_until.is_some() {
+            return Ok(());
+        }
+        self.take_packets(output).await?;
+        if self.paused_until.is_some() {
+            self.arm(timer);
+        }
+        Ok(())
+    }
+
+    /// Goes on after a pause. It was not the client that was silent then.
+    async fn resume(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+            self.paused_until = None;
+            self.link.excuse(elapsed_ms(self.began));
+            self.take(output, timer).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes whole packets out of the input, as far as the client may publish, and hands them to the realm in one
+    /// command.
     async fn take_packets(&mut self, output: &mut BytesMut) -> Result<(), End> {
         let mut packets = Vec::new();
         let mut tally = Tally::default();
         let came = self.input.len();
         let now = elapsed_ms(self.began);
         let end = loop {
+            // Who does not publish waits for nobody's rate: acknowledgements and pings of subscribers go on.
+            if begins_with_publish(&self.input) {
+                self.paused_until = self.allowance.wait();
+                if self.paused_until.is_some() {
+                    break None;
+                }
+            }
+            let before = self.input.len();
             match self.link.receive(now, &mut self.input) {
                 Ok(None) => break None,
                 Ok(Some(Packet::PingReq)) => {
@@ -177,6 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Some(mut packet)) => match self.mount(&mut packet) {
                     Ok(()) => {
                         tally.packet(&packet);
+                        if matches!(packet, Packet::Publish(_)) {
+                            self.allowance.spend(before - self.input.len());
+                        }
                         packets.push(packet);
                     }
                     Err(reason) => {
@@ -240,7 +283,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn check_keep_alive(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
         let now = elapsed_ms(self.began);
-        if self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now) {
+        let is_late = self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now);
+        if is_late && self.paused_until.is_none() {
             return Err(self.broken(
                 output,
                 ReasonCode::KEEP_ALIVE_TIMEOUT,
@@ -254,7 +298,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The timer only moves when it fires: most packets come long before it.
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let far = Instant::now() + Duration::from_hours(24);
-        let deadline = self.link.keep_alive_deadline_ms().map_or(far, |ms| self.began + Duration::from_millis(ms));
+        let keep_alive = || self.link.keep_alive_deadline_ms().map(|ms| self.began + Duration::from_millis(ms));
+        let deadline = self.paused_until.or_else(keep_alive).unwrap_or(far);
         timer.reset(tokio::time::Instant::from_std(deadline));
     }
 

@@ -212,6 +212,11 @@ impl Metrics {
         });
         let help = "CONNECT, PUBLISH and SUBSCRIBE requests refused for want of rights or room, by reason code.";
         families.counter("postern_requests_refused_total", help, refused.into_iter().flatten());
+        let limits = self.each_realm(|labels, realm| {
+            realm.limits_reached().map(|(limit, count)| (and(labels.clone(), [("limit", limit.to_owned())]), count))
+        });
+        let help = "How often a limit was reached: what it refused, and for rates how often a publisher had to wait.";
+        families.counter("postern_limits_reached_total", help, limits.into_iter().flatten());
         let stats = self.each_realm(|labels, realm| (labels, realm.stats()));
         let each = |of: fn(&postern_realm::Stats) -> u64| stats.iter().map(move |(labels, s)| (labels.clone(), of(s)));
         families.gauge("postern_sessions", "Sessions, connected or not.", each(|s| s.sessions as u64));

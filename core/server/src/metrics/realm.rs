@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use postern_realm::Stats;
 
+use crate::drive::allowance::Delays;
+
 use super::refusals::Refusals;
 use super::traffic::Flow;
 
@@ -15,6 +17,8 @@ pub(crate) struct RealmMetrics {
     pub(crate) sent: Flow,
     /// Requests refused by the realm, by what was asked for and why.
     pub(crate) refused: Refusals,
+    /// How often publishers were made to wait.
+    pub(crate) delays: Delays,
     slow_consumers: AtomicU64,
     /// Written once a turn and read by who looks: nobody waits for it longer than a copy takes.
     stats: Mutex<Stats>,
@@ -41,6 +45,19 @@ impl RealmMetrics {
     /// Messages that did not reach a subscriber, whatever the reason.
     pub(crate) fn dropped_total(&self) -> u64 {
         self.dropped().iter().map(|(_, count)| count).sum()
+    }
+
+    /// How often each limit of the tenant was reached: requests that it refused, and waits of publishers.
+    pub(crate) fn limits_reached(&self) -> [(&'static str, u64); 6] {
+        let exhausted = self.stats().exhausted;
+        [
+            ("connections", exhausted.connections),
+            ("connections_per_identity", exhausted.connections_of_owner),
+            ("sessions", exhausted.sessions),
+            ("subscriptions", exhausted.subscriptions),
+            ("publish_rate_of_client", self.delays.own.load(Relaxed)),
+            ("publish_rate_of_tenant", self.delays.of_tenant.load(Relaxed)),
+        ]
     }
 
     /// By reason.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use postern_config::{Mqtt, Retainer};
+use postern_config::{Config, Mqtt, MultiTenancy, Retainer, TenantLimits};
+use postern_identity::Namespace;
 use postern_mqtt::Limits;
 use postern_mqtt::packet::QoS;
 use postern_realm::RealmLimits;
+
+use crate::tenants::{TenantPolicies, TenantPolicy};
 
 /// Of each connection.
 pub(super) fn of_link(mqtt: &Mqtt) -> Limits {
@@ -27,19 +30,34 @@ pub(super) fn of_link(mqtt: &Mqtt) -> Limits {
     }
 }
 
-/// Of each tenant.
-pub(super) fn of_realm(mqtt: &Mqtt, retainer: &Retainer) -> RealmLimits {
-    let default = RealmLimits::default();
+/// Of all tenants.
+pub(super) fn of_tenants(config: &Config) -> TenantPolicies {
+    let policy = |tenant: &TenantLimits| TenantPolicy {
+        limits: of_realm(&config.mqtt, &config.retainer, tenant),
+        rates: tenant.rates,
+    };
+    let MultiTenancy { default, namespaces } = &config.multi_tenancy;
+    let named = namespaces.iter().map(|(name, tenant)| (Namespace::Tenant(name.clone()), policy(tenant)));
+    TenantPolicies { default: policy(default), named: named.collect() }
+}
+
+/// Of one tenant.
+fn of_realm(mqtt: &Mqtt, retainer: &Retainer, tenant: &TenantLimits) -> RealmLimits {
     RealmLimits {
+        sessions: tenant.max_sessions,
+        connections: tenant.max_connections,
+        connections_per_owner: tenant.max_connections_per_identity,
+        subscriptions: tenant.max_subscriptions,
+        queue_bytes_total: tenant.max_mqueue_size,
         subscriptions_per_client: mqtt.max_subscriptions,
         queue_messages: mqtt.max_mqueue_len,
         queue_bytes: mqtt.max_mqueue_size,
         inflight_out: mqtt.max_inflight,
         receive_maximum: mqtt.max_awaiting_rel,
         // Who cannot be told gets no less than who can.
-        receive_maximum_untold: mqtt.max_awaiting_rel.max(default.receive_maximum_untold),
-        retained_messages: retainer.max_retained_messages,
-        retained_bytes: retainer.max_retained_size,
+        receive_maximum_untold: mqtt.max_awaiting_rel.max(RealmLimits::default().receive_maximum_untold),
+        retained_messages: tenant.max_retained_messages,
+        retained_bytes: tenant.max_retained_size,
         retained_payload_bytes: retainer.max_payload_size,
         retained_expiry_s: retainer.msg_expiry_interval.map(seconds),
         message_expiry_s: mqtt.message_expiry_interval.map(seconds),
@@ -58,7 +76,6 @@ pub(super) fn of_realm(mqtt: &Mqtt, retainer: &Retainer) -> RealmLimits {
         response_information: mqtt.response_information.as_deref().map(Into::into),
         session_expiry_default_s: seconds(mqtt.session_expiry_interval),
         session_expiry_max_s: seconds(mqtt.max_session_expiry_interval),
-        ..default
     }
 }
 
@@ -70,17 +87,21 @@ fn seconds(interval: Duration) -> u32 {
 mod tests {
     use super::*;
 
+    fn tenant() -> TenantLimits {
+        MultiTenancy::default().default
+    }
+
     #[test]
     fn a_configuration_that_says_nothing_has_the_defaults_of_the_rooms() {
         assert_eq!(of_link(&Mqtt::default()), Limits::default());
-        assert_eq!(of_realm(&Mqtt::default(), &Retainer::default()), RealmLimits::default());
+        assert_eq!(of_realm(&Mqtt::default(), &Retainer::default(), &tenant()), RealmLimits::default());
     }
 
     #[test]
     fn a_retainer_that_is_off_is_no_retained_messages_for_clients() {
         let off = Retainer { enable: false, ..Retainer::default() };
-        assert!(!of_realm(&Mqtt::default(), &off).retain_available);
+        assert!(!of_realm(&Mqtt::default(), &off, &tenant()).retain_available);
         let mqtt = Mqtt { retain_available: false, ..Mqtt::default() };
-        assert!(!of_realm(&mqtt, &Retainer::default()).retain_available);
+        assert!(!of_realm(&mqtt, &Retainer::default(), &tenant()).retain_available);
     }
 }
