@@ -23,6 +23,7 @@ pub mod kind {
     pub const UNSUBACK: u8 = 11;
     pub const PINGRESP: u8 = 13;
     pub const DISCONNECT: u8 = 14;
+    pub const AUTH: u8 = 15;
 }
 
 /// PINGREQ.
@@ -259,6 +260,17 @@ pub fn acknowledge(kind: u8, id: u16) -> Vec<u8> {
     packet(first, &id.to_be_bytes())
 }
 
+/// The properties of enhanced authentication: the method, and data if there are some.
+pub fn authentication(method: &str, data: Option<&[u8]>) -> Vec<u8> {
+    let data = data.map(|data| [&[0x16][..], &text(data)].concat());
+    [&[0x15][..], &text(method), &data.unwrap_or_default()].concat()
+}
+
+/// An AUTH with properties without their length.
+pub fn auth(reason: u8, list: &[u8]) -> Vec<u8> {
+    packet(0xF0, &[&[reason][..], &properties(V5, list)].concat())
+}
+
 /// A packet that came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
@@ -296,7 +308,7 @@ impl Packet {
 
     /// The bytes of a property in a CONNACK of 5.0, as in [`take_properties`].
     pub fn connack_property(&self, wanted: u8) -> Option<Vec<u8>> {
-        take_properties(&self.body[2..]).0.into_iter().find(|(id, _)| *id == wanted).map(|(_, value)| value)
+        property(&self.body[2..], wanted)
     }
 
     /// The properties of a PUBLISH of 5.0 in their order, as in [`take_properties`].
@@ -336,6 +348,16 @@ impl Packet {
         if version == V5 { take_properties(rest).1.to_vec() } else { rest.to_vec() }
     }
 
+    /// The bytes of a property in an AUTH.
+    pub fn auth_property(&self, wanted: u8) -> Option<Vec<u8>> {
+        property(&self.body[1..], wanted)
+    }
+
+    /// AUTH's reason code.
+    pub fn auth_code(&self) -> Option<u8> {
+        (self.kind() == kind::AUTH).then(|| self.body[0])
+    }
+
     /// DISCONNECT's reason code; 0 where it is left out.
     pub fn disconnect_code(&self) -> Option<u8> {
         (self.kind() == kind::DISCONNECT).then(|| self.body.first().copied().unwrap_or(0))
@@ -360,6 +382,26 @@ impl Packet {
     pub fn id(&self) -> u16 {
         u16::from_be_bytes([self.body[0], self.body[1]])
     }
+}
+
+/// The bytes of a property in a list with its length in front.
+fn property(section: &[u8], wanted: u8) -> Option<Vec<u8>> {
+    let (length, rest) = take_varint(section);
+    let mut list = &rest[..length];
+    while let Some((&id, rest)) = list.split_first() {
+        let (value, rest) = match id {
+            0x24 | 0x25 | 0x28 | 0x29 | 0x2A => rest.split_at(1),
+            0x13 | 0x21 | 0x22 => rest.split_at(2),
+            0x11 | 0x27 => rest.split_at(4),
+            0x26 => take_text(take_text(rest).1),
+            _ => take_text(rest),
+        };
+        if id == wanted {
+            return Some(value.to_vec());
+        }
+        list = rest;
+    }
+    None
 }
 
 /// Splits a length-prefixed text off.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use postern_identity::Users;
 use postern_identity::credentials::Pbkdf2Digest;
+use postern_identity::scram::ScramCredential;
 
 use crate::problem::{Origin, Spanned};
 
-/// One entry of `authentication` that is enabled: users and where more of them are.
+/// Users with passwords, and where more of them are.
 #[derive(Debug, Clone)]
 pub struct UserBase {
     /// Where it stands among the entries, for messages: `authentication[0]`.
@@ -20,6 +21,37 @@ pub struct UserBase {
     pub users: Users,
     /// The file with the others.
     pub file: Option<Spanned<UserFile>>,
+}
+
+/// `authentication`: the enabled entries.
+#[derive(Debug, Clone, Default)]
+pub struct Authentication {
+    /// Those with `mechanism = password_based`, in their order.
+    pub passwords: Vec<UserBase>,
+    /// The one with `mechanism = scram`.
+    pub scram: Option<ScramBase>,
+}
+
+impl Authentication {
+    /// Whether nobody has to show who he is.
+    pub fn is_empty(&self) -> bool {
+        self.passwords.is_empty() && self.scram.is_none()
+    }
+}
+
+/// Users who show by SCRAM-SHA-256 who they are (MQTT 5.0, section 4.12).
+#[derive(Debug, Clone)]
+pub struct ScramBase {
+    /// Where it stands among the entries, for messages: `authentication[0]`.
+    pub path: String,
+    /// Where it was written.
+    pub at: Origin,
+    /// What a name that nobody has is shown; none for what most users have.
+    pub iteration_count: Option<u32>,
+    /// Those in the configuration itself.
+    pub users: Users<ScramCredential>,
+    /// The file with the others, lines of `NAME:CREDENTIAL`; a relative path is meant from the working directory.
+    pub file: Option<Spanned<PathBuf>>,
 }
 
 /// What of a CONNECT names the user.

@@ -188,7 +188,7 @@ pub(crate) const AUTHENTICATION: &[Foreign] = &[never("precondition")];
 pub(crate) const USER: &[Foreign] = &[never("salt"), never("password"), when("is_superuser", OFF)];
 
 /// Mechanisms and backends of `authentication`.
-pub(crate) const MECHANISMS: &[&str] = &["scram", "jwt", "cinfo", "gssapi"];
+pub(crate) const MECHANISMS: &[&str] = &["jwt", "cinfo", "gssapi"];
 pub(crate) const BACKENDS: &[&str] = &["mysql", "postgresql", "mongodb", "redis", "http", "ldap", "kerberos"];
 
 /// `authorization`

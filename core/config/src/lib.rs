@@ -21,7 +21,7 @@ mod units;
 mod value;
 mod watching;
 
-pub use access::{EnableAuthn, HashForm, UserBase, UserFile, UserFileForm, UserIdType};
+pub use access::{Authentication, EnableAuthn, HashForm, ScramBase, UserBase, UserFile, UserFileForm, UserIdType};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,

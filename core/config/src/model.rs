@@ -9,7 +9,7 @@ use postern_identity::AccessRules;
 use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
-use crate::access::{EnableAuthn, UserBase};
+use crate::access::{Authentication, EnableAuthn};
 use crate::mqtt::{Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::tenancy::MultiTenancy;
@@ -40,8 +40,8 @@ pub struct Config {
     pub multi_tenancy: MultiTenancy,
     /// The log.
     pub log: Log,
-    /// Where users and their passwords are; empty where there is no authentication by password.
-    pub authentication: Vec<UserBase>,
+    /// How clients without a certificate show who they are, and where their users are.
+    pub authentication: Authentication,
     /// Who may do what; none where everybody may do everything.
     pub authorization: Option<AccessRules>,
     /// All listeners, also those with `enable = false`: `tcp`, `ssl`, `ws`, `wss`, each in the order of names.
@@ -53,7 +53,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the listener's clients must show a certificate that says who they are, or a password.
+    /// Whether the listener's clients must show a certificate that says who they are, a password, or a proof that they
+    /// have one.
     pub fn authenticates(&self, listener: &Listener) -> bool {
         !self.authentication.is_empty() && listener.enable_authn != EnableAuthn::No
     }

@@ -41,7 +41,7 @@ fn rules(text: &str) -> String {
 #[test]
 fn users_come_from_files_and_from_the_configuration() {
     let config = loads(&entry("backend = file, users = \"etc/users\"")).config;
-    let base = &config.authentication[0];
+    let base = &config.authentication.passwords[0];
     assert_eq!((base.path.as_str(), base.user_id_type), ("authentication[0]", UserIdType::Username));
     let file = base.file.as_ref().unwrap();
     assert_eq!((file.value.path.to_str(), file.value.form), (Some("etc/users"), UserFileForm::Lines));
@@ -49,14 +49,14 @@ fn users_come_from_files_and_from_the_configuration() {
 
     let text = format!("user_id_type = clientid, users = [{{ user_id = dev1, password_hash = \"{HASH}\" }}]");
     let config = loads(&built_in(&text)).config;
-    let base = &config.authentication[0];
+    let base = &config.authentication.passwords[0];
     assert_eq!((base.user_id_type, base.users.len(), base.file.is_some()), (UserIdType::ClientId, 1, false));
     assert!(base.users.get("dev1").unwrap().verify(b"password"));
 }
 
 #[test]
 fn bootstrap_files_are_csv_or_json_with_hashes_of_a_named_kind() {
-    let form = |text: &str| loads(&built_in(text)).config.authentication[0].file.as_ref().unwrap().value.form;
+    let form = |text: &str| loads(&built_in(text)).config.authentication.passwords[0].file.as_ref().unwrap().value.form;
     assert_eq!(form("bootstrap_file = u.csv"), UserFileForm::Csv(HashForm::SelfDescribing));
     assert_eq!(
         form("bootstrap_file = \"u.json\", bootstrap_type = hash, password_hash_algorithm { name = argon2id }"),
@@ -70,14 +70,17 @@ fn bootstrap_files_are_csv_or_json_with_hashes_of_a_named_kind() {
 #[test]
 fn one_entry_needs_no_list_and_a_disabled_one_is_none() {
     let config = loads("authentication { mechanism = password_based, backend = file, users = u }").config;
-    assert_eq!((config.authentication.len(), config.authentication[0].path.as_str()), (1, "authentication"));
+    assert_eq!(
+        (config.authentication.passwords.len(), config.authentication.passwords[0].path.as_str()),
+        (1, "authentication")
+    );
     assert!(loads(&entry("backend = file, users = u, enable = false")).config.authentication.is_empty());
     assert!(loads("authentication = []").config.authentication.is_empty());
 }
 
 #[test]
 fn faults_of_authentication_are_told_by_place() {
-    const PASSWORD_BASED: &str = "write `mechanism = password_based`";
+    const PASSWORD_BASED: &str = "write `mechanism = password_based` or `mechanism = scram`";
     const BACKENDS: &str = "write `backend = file` or `backend = built_in_database`";
     const HASHES: &str = "write `{ name = argon2id }` or `{ name = pbkdf2, mac_fun = sha256, iterations = … }`";
     let e = "authentication[0]";
@@ -179,6 +182,78 @@ fn faults_of_users_are_told_by_place_and_never_with_the_hash() {
     }
     let loaded = loads(&users(&format!("{{ user_id = a, password_hash = \"{HASH}\" }}")));
     assert!(!format!("{:?}", loaded.config).contains("c29t"));
+}
+
+/// "pencil", by Python's hashlib and hmac.
+const CREDENTIAL: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+
+fn scram(text: &str) -> String {
+    format!("authentication = [{{ mechanism = scram, {text} }}]")
+}
+
+#[test]
+fn users_of_scram_come_from_a_file_or_from_the_configuration() {
+    let config = loads(&scram("backend = file, users = \"etc/users\", algorithm = sha256")).config;
+    let base = config.authentication.scram.as_ref().unwrap();
+    assert_eq!((base.path.as_str(), base.iteration_count, base.users.len()), ("authentication[0]", None, 0));
+    assert_eq!(base.file.as_ref().unwrap().value.to_str(), Some("etc/users"));
+    assert!(config.authenticates(&config.listeners[0]));
+
+    let users = format!("users = [{{ user_id = u, password_hash = \"{CREDENTIAL}\" }}]");
+    let loaded = loads(&scram(&format!("backend = built_in_database, iteration_count = 5000, {users}")));
+    let base = loaded.config.authentication.scram.as_ref().unwrap();
+    assert_eq!((base.iteration_count, base.users.len(), base.file.is_some()), (Some(5000), 1, false));
+    let shown = format!("{:?}", loaded.config);
+    assert!(!shown.contains("W22Z") && !shown.contains("WG5d") && !shown.contains("wfPL"), "{shown}");
+
+    assert!(loads(&scram("backend = file, users = u, enable = false")).config.authentication.is_empty());
+    let both = "authentication = [{ mechanism = scram, backend = file, users = u }\n\
+                { mechanism = password_based, backend = file, users = v }]";
+    let both = loads(both).config.authentication;
+    assert!(both.scram.is_some() && both.passwords.len() == 1);
+}
+
+#[test]
+fn faults_of_scram_are_told_by_place() {
+    const MAKE: &str = "`postern hash-password --scram` makes one";
+    let e = "authentication[0]";
+    for (text, expect) in [
+        (
+            scram("backend = file, users = u, algorithm = sha512"),
+            format!(
+                "{e}.algorithm: SCRAM-SHA-512 is not offered: no RFC has it, and few clients know it; write `algorithm = sha256` and make the users' credentials anew: they hold for one algorithm"
+            ),
+        ),
+        (
+            scram("backend = file, users = u, algorithm = md5"),
+            format!("{e}.algorithm: `md5` is no algorithm; write `sha256`"),
+        ),
+        (
+            scram("backend = file, users = u, iteration_count = 1000"),
+            format!("{e}.iteration_count: `1000` is not a whole number from 4096 to 10000000"),
+        ),
+        (
+            scram("backend = file, users = u, user_id_type = username"),
+            format!("{e}.user_id_type: unknown key"),
+        ),
+        (
+            scram("backend = built_in_database, users = [{ user_id = u, password_hash = \"$argon2id$x\" }]"),
+            format!(
+                "{e}.users[0].password_hash: it is no SCRAM credential, `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY`; {MAKE}"
+            ),
+        ),
+        (
+            "authentication = [{ mechanism = scram, backend = file, users = u }, { mechanism = scram, backend = file, users = v }]".into(),
+            "authentication[1]: there is an entry for scram already; write all its users into one".to_owned(),
+        ),
+    ] {
+        says(&text, &expect);
+    }
+    let said = lines(&bad(&format!("{TCP}{}", scram("backend = built_in_database"))));
+    assert!(said.contains("`users` is missing") && said.contains("--scram"), "{said}");
+    let name = format!("users = [{{ user_id = \"p\u{e4}ul\", password_hash = \"{CREDENTIAL}\" }}]");
+    let said = lines(&bad(&format!("{TCP}{}", scram(&format!("backend = built_in_database, {name}")))));
+    assert!(said.contains("users[0].user_id: SCRAM takes printable ASCII characters alone"), "{said}");
 }
 
 #[test]

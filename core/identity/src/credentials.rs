@@ -17,6 +17,8 @@ use aws_lc_rs::pbkdf2;
 use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha512};
 
+use crate::scram::{MIN_ITERATIONS, NotPrepared};
+
 /// Longest user name or client identifier: what fits into a CONNECT.
 const MAX_USER_BYTES: usize = 65_535;
 /// Most memory of one argon2 hash, in KiB; RFC 9106 section 4 recommends 64 MiB to 2 GiB, the latter for machines
@@ -26,11 +28,13 @@ const MAX_ARGON2_KIB: u32 = 1 << 20;
 const MAX_ARGON2_PASSES: u32 = 64;
 const MAX_ARGON2_LANES: u32 = 16;
 /// Most iterations of PBKDF2: some seconds. `mosquitto_passwd` writes 101 or 1000 of them, others up to a million.
-const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
+pub const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
+/// Most users of one table.
+const MAX_USERS: usize = 1_000_000;
 /// Shortest result of a hash that means something, in bytes, and the longest of any.
 const OUTPUT_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// Longest salt, in bytes.
-const MAX_SALT_BYTES: usize = 64;
+pub(crate) const MAX_SALT_BYTES: usize = 64;
 /// Bytes of the salt of a new hash (RFC 9106 section 3.1).
 pub const SALT_BYTES: usize = 16;
 
@@ -49,6 +53,12 @@ pub enum HashError {
     /// `$6$` that is none.
     #[error("it is no SHA-512 hash, `$6$SALT$HASH`")]
     Sha512,
+    /// `SCRAM-SHA-256$` that is none.
+    #[error("it is no SCRAM credential, `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY`")]
+    Scram,
+    /// Too few are quick to guess, too many take minutes.
+    #[error("its iterations must be {MIN_ITERATIONS} to {MAX_PBKDF2_ITERATIONS}")]
+    Iterations,
     /// The hash is too short, too long or has no salt.
     #[error("its salt must have 1 to {MAX_SALT_BYTES} bytes, and its result 16 to 64")]
     Length,
@@ -71,12 +81,39 @@ pub enum UserError {
     /// It would break a log line, or look like another.
     #[error("the user's name has a control character in it")]
     ControlCharacter,
+    /// SCRAM takes no such name.
+    #[error(transparent)]
+    NotPrepared(#[from] NotPrepared),
     /// Twice the same user: which password holds?
     #[error("the user is there already")]
     Duplicate,
     /// One more than are held.
-    #[error("there are more than {} users", Users::MAX)]
+    #[error("there are more than {MAX_USERS} users")]
     TooMany,
+}
+
+/// What is kept of a password, in one of the forms of a mechanism.
+pub trait Credential: Sized {
+    /// The command that makes one of a password.
+    const MADE_BY: &'static str;
+
+    /// Reads one as a configuration or a line of a file has it.
+    fn read(text: &str) -> Result<Self, HashError>;
+
+    /// Whether a user of this name could ever show that he has the password.
+    fn fits(name: &str) -> Result<(), UserError>;
+}
+
+impl Credential for PasswordHash {
+    const MADE_BY: &'static str = "postern hash-password";
+
+    fn read(text: &str) -> Result<Self, HashError> {
+        Self::parse(text)
+    }
+
+    fn fits(_name: &str) -> Result<(), UserError> {
+        Ok(())
+    }
 }
 
 /// The digest under PBKDF2.
@@ -232,18 +269,21 @@ pub fn hash_password(password: &[u8], salt: [u8; SALT_BYTES]) -> String {
     hash.expect("the parameters are valid and the password is shorter than 4 GiB").to_string()
 }
 
-/// Users by name, each with the hash of a password.
-#[derive(Debug, Clone, Default)]
-pub struct Users {
-    by_name: HashMap<Box<str>, PasswordHash>,
+/// Users by name, each with what is kept of a password: at most a million.
+#[derive(Debug, Clone)]
+pub struct Users<C = PasswordHash> {
+    by_name: HashMap<Box<str>, C>,
 }
 
-impl Users {
-    /// Most users of one table.
-    pub const MAX: usize = 1_000_000;
+impl<C> Default for Users<C> {
+    fn default() -> Self {
+        Self { by_name: HashMap::new() }
+    }
+}
 
+impl<C: Credential> Users<C> {
     /// Adds a user.
-    pub fn add(&mut self, name: &str, hash: PasswordHash) -> Result<(), UserError> {
+    pub fn add(&mut self, name: &str, credential: C) -> Result<(), UserError> {
         if name.is_empty() {
             return Err(UserError::NoName);
         }
@@ -253,16 +293,19 @@ impl Users {
         if name.contains(char::is_control) {
             return Err(UserError::ControlCharacter);
         }
+        C::fits(name)?;
         if self.by_name.contains_key(name) {
             return Err(UserError::Duplicate);
         }
-        if self.by_name.len() >= Self::MAX {
+        if self.by_name.len() >= MAX_USERS {
             return Err(UserError::TooMany);
         }
-        self.by_name.insert(name.into(), hash);
+        self.by_name.insert(name.into(), credential);
         Ok(())
     }
+}
 
+impl<C> Users<C> {
     /// How many.
     pub fn len(&self) -> usize {
         self.by_name.len()
@@ -273,14 +316,21 @@ impl Users {
         self.by_name.is_empty()
     }
 
+    /// What is kept of a user's password.
+    pub fn get(&self, name: &str) -> Option<&C> {
+        self.by_name.get(name)
+    }
+
+    /// What is kept of all of them, in no order.
+    pub fn credentials(&self) -> impl Iterator<Item = &C> {
+        self.by_name.values()
+    }
+}
+
+impl Users {
     /// How many have a hash that is quick to guess.
     pub fn weak(&self) -> usize {
         self.by_name.values().filter(|hash| hash.is_weak()).count()
-    }
-
-    /// The hash of a user's password.
-    pub fn get(&self, name: &str) -> Option<&PasswordHash> {
-        self.by_name.get(name)
     }
 
     /// What an unknown user's password is checked against, so that it takes as long as for a known one: a

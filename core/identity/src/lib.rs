@@ -11,6 +11,7 @@ pub mod names;
 pub mod network;
 pub mod pattern;
 pub mod refusal;
+pub mod scram;
 
 pub use acl::{AccessRules, Acl, Permission, Principal};
 pub use certificate::{AmbiguousCertificate, CertFacts, NameAttribute, SubjectAltName};

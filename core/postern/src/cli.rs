@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use postern_identity::credentials::MAX_PBKDF2_ITERATIONS;
+use postern_identity::scram::MIN_ITERATIONS;
 
 /// An MQTT broker with a programmable gate.
 #[derive(Debug, Parser)]
@@ -34,7 +36,15 @@ pub(crate) enum Command {
     },
     /// Read a password from standard input, up to the end of its line, and write its argon2id hash for
     /// `authentication` or a line `NAME:HASH` of a password file.
-    HashPassword,
+    HashPassword {
+        /// Write what SCRAM-SHA-256 keeps of a password instead, for `mechanism = scram`.
+        #[arg(long)]
+        scram: bool,
+        /// How often SCRAM hashes: each client has to do so, at each connection.
+        #[arg(long, value_name = "NUMBER", requires = "scram", default_value_t = MIN_ITERATIONS,
+            value_parser = clap::value_parser!(u32).range(i64::from(MIN_ITERATIONS)..=i64::from(MAX_PBKDF2_ITERATIONS)))]
+        iterations: u32,
+    },
 }
 
 /// The form of log lines.

@@ -17,6 +17,6 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve { config, log_format } => serve::serve(&config, log_format),
         Command::Check { config } => serve::check(&config),
-        Command::HashPassword => password::hash(),
+        Command::HashPassword { scram, iterations } => password::hash(scram.then_some(iterations)),
     }
 }

@@ -4,17 +4,21 @@ use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
 use postern_identity::credentials::{SALT_BYTES, hash_password};
+use postern_identity::scram::{NotPrepared, ScramCredential};
 use zeroize::Zeroizing;
 
 /// Longest password, in bytes: what fits into a CONNECT.
 const PASSWORD_BYTES_MAX: u64 = 65_535;
 
-/// Reads a line and writes the hash.
-pub(crate) fn hash() -> ExitCode {
+/// Reads a line and writes the hash; with `scram_iterations` that of SCRAM.
+pub(crate) fn hash(scram_iterations: Option<u32>) -> ExitCode {
     match read().and_then(|password| {
         let mut salt = [0; SALT_BYTES];
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| "the operating system gives no random bytes".to_owned())?;
-        Ok(hash_password(&password, salt))
+        match scram_iterations {
+            None => Ok(hash_password(&password, salt)),
+            Some(iterations) => for_scram(&password, salt, iterations),
+        }
     }) {
         Ok(hash) => {
             println!("{hash}");
@@ -25,6 +29,13 @@ pub(crate) fn hash() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn for_scram(password: &[u8], salt: [u8; SALT_BYTES], iterations: u32) -> Result<String, String> {
+    let text = std::str::from_utf8(password).map_err(|_| NotPrepared.to_string())?;
+    let credential =
+        ScramCredential::of_password(text, salt.to_vec(), iterations).map_err(|error| error.to_string())?;
+    Ok(credential.to_line())
 }
 
 fn read() -> Result<Zeroizing<Vec<u8>>, String> {

@@ -1,7 +1,9 @@
-//! Who a client is beside its certificate: users and passwords.
+//! Who a client is beside its certificate: users and passwords, told or shown to be had.
 //!
 //! A certificate that says who its holder is needs no password. An unknown user and a wrong password cost the
 //! same time and get the same answer. A password that is absent is not an empty one: it is never right.
+
+mod scram;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use postern_identity::{Identity, PasswordHash, Refusal, Stage, Users, Why};
 use postern_mqtt::packet::Connect;
 use postern_realm::Owner;
 use tokio::sync::Semaphore;
+
+pub(crate) use scram::{Dialogue, Failed, Reauthentication, Scram, Shown, Step};
 
 /// Passwords checked at once, for each processor: one that computes, one that is about to. Each may take the memory
 /// that its hash was made to take, by default 19 MiB.
@@ -28,6 +32,7 @@ const OWNER_BY_CLIENT_ID: &str = "\0client-id";
 #[derive(Clone, Default)]
 pub(crate) struct Authn {
     passwords: Option<Arc<Passwords>>,
+    scram: Option<Arc<Scram>>,
     quick_deny_anonymous: bool,
 }
 
@@ -36,23 +41,47 @@ pub(crate) struct Authn {
 pub(crate) struct Proven {
     /// Who owns its session.
     pub(crate) owner: Owner,
-    /// Its user name. Where the listener asks for passwords, what the client merely says is none.
+    /// Its user name. Where the listener asks for a proof, what the client merely says is none.
     pub(crate) username: Option<Arc<str>>,
 }
 
 impl Authn {
-    pub(crate) fn new(enable: EnableAuthn, passwords: Option<&Arc<Passwords>>) -> Self {
+    pub(crate) fn new(enable: EnableAuthn, passwords: Option<&Arc<Passwords>>, scram: Option<&Arc<Scram>>) -> Self {
         Self {
             passwords: passwords.filter(|_| enable != EnableAuthn::No).cloned(),
+            scram: scram.filter(|_| enable != EnableAuthn::No).cloned(),
             quick_deny_anonymous: enable == EnableAuthn::QuickDenyAnonymous,
         }
     }
 
-    /// `connect` agrees with `identity` already.
-    pub(crate) async fn prove(&self, identity: &Identity, connect: &Connect) -> Result<Proven, Refusal> {
+    /// The Authentication Methods that are offered.
+    pub(crate) fn methods(&self) -> &'static [&'static str] {
+        if self.scram.is_some() { scram::METHODS } else { &[] }
+    }
+
+    /// What an exchange is held with, if the CONNECT names the method.
+    pub(crate) fn scram(&self, connect: &Connect) -> Option<&Arc<Scram>> {
+        self.scram.as_ref().filter(|_| connect.authentication_method.is_some())
+    }
+
+    fn asks_for_proof(&self) -> bool {
+        self.passwords.is_some() || self.scram.is_some()
+    }
+
+    /// `connect` agrees with `identity` already. `shown` is whom an exchange of AUTH packets has shown the client to
+    /// be.
+    pub(crate) async fn prove(
+        &self,
+        identity: &Identity,
+        connect: &Connect,
+        shown: Option<&Arc<str>>,
+    ) -> Result<Proven, Refusal> {
+        if let Some(user) = shown {
+            return same_user(user, identity, connect);
+        }
         let by_certificate = identity.username.as_ref().map(|name| Arc::from(name.as_str()));
         if by_certificate.is_some() || identity.client_id.is_some() {
-            let believed = connect.username.as_ref().filter(|_| self.passwords.is_none());
+            let believed = connect.username.as_ref().filter(|_| !self.asks_for_proof());
             let username = by_certificate.clone().or_else(|| believed.cloned());
             return Ok(Proven { owner: by_certificate.or_else(|| Some(OWNER_BY_CLIENT_ID.into())), username });
         }
@@ -61,7 +90,26 @@ impl Authn {
         }
         match &self.passwords {
             Some(passwords) => passwords.prove(connect).await,
+            None if self.asks_for_proof() => {
+                let detail =
+                    "the CONNECT has no authentication method, and there is no certificate that says who it is";
+                Err(Refusal::new(Stage::Connect, Why::NotAllowed, detail))
+            }
             None => Ok(Proven { owner: None, username: connect.username.clone() }),
+        }
+    }
+}
+
+/// A client that has shown who it is must not be called otherwise by its certificate or its CONNECT.
+fn same_user(user: &Arc<str>, identity: &Identity, connect: &Connect) -> Result<Proven, Refusal> {
+    let certified = identity.username.as_ref().map(|name| ("certificate", name.as_str()));
+    let named = connect.username.as_deref().map(|name| ("CONNECT", name));
+    match certified.into_iter().chain(named).find(|(_, name)| *name != &**user) {
+        None => Ok(Proven { owner: Some(Arc::clone(user)), username: Some(Arc::clone(user)) }),
+        Some((by, other)) => {
+            let (user, other) = (Refusal::foreign(user), Refusal::foreign(other));
+            let detail = format!("the client has shown to be the user {user}, the {by} names {other}");
+            Err(Refusal::new(Stage::Connect, Why::UsernameMismatch, detail))
         }
     }
 }
@@ -174,7 +222,7 @@ mod tests {
     }
 
     fn authn(user_id_type: UserIdType, enable: EnableAuthn) -> Authn {
-        Authn::new(enable, Some(&Arc::new(passwords(user_id_type, &["alice", "dev1"]))))
+        Authn::new(enable, Some(&Arc::new(passwords(user_id_type, &["alice", "dev1"]))), None)
     }
 
     fn connect(username: Option<&str>, password: Option<&str>) -> Connect {
@@ -186,7 +234,7 @@ mod tests {
     }
 
     async fn prove(authn: &Authn, connect: &Connect) -> Result<Proven, Why> {
-        authn.prove(&Identity::default(), connect).await.map_err(|refusal| refusal.why)
+        authn.prove(&Identity::default(), connect, None).await.map_err(|refusal| refusal.why)
     }
 
     fn named(name: &str) -> Proven {
@@ -228,9 +276,9 @@ mod tests {
         let authn = authn(UserIdType::Username, EnableAuthn::QuickDenyAnonymous);
         let text = |name| IdentityText::new(name).ok();
         let by_username = Identity { username: text("carol"), ..Identity::default() };
-        assert_eq!(authn.prove(&by_username, &connect(None, None)).await.unwrap(), named("carol"));
+        assert_eq!(authn.prove(&by_username, &connect(None, None), None).await.unwrap(), named("carol"));
         let by_client_id = Identity { client_id: text("dev1"), ..Identity::default() };
-        let proven = authn.prove(&by_client_id, &connect(Some("admin"), None)).await.unwrap();
+        let proven = authn.prove(&by_client_id, &connect(Some("admin"), None), None).await.unwrap();
         assert_eq!(proven, Proven { owner: Some(OWNER_BY_CLIENT_ID.into()), username: None });
         assert_eq!(prove(&authn, &connect(Some("carol"), None)).await, Err(Why::BadCredentials));
     }
@@ -238,11 +286,11 @@ mod tests {
     #[tokio::test]
     async fn a_listener_may_do_without() {
         let believed = Proven { owner: None, username: Some("anybody".into()) };
-        for authn in [authn(UserIdType::Username, EnableAuthn::No), Authn::new(EnableAuthn::Yes, None)] {
+        for authn in [authn(UserIdType::Username, EnableAuthn::No), Authn::new(EnableAuthn::Yes, None, None)] {
             assert_eq!(prove(&authn, &connect(Some("anybody"), None)).await.as_ref(), Ok(&believed));
             assert!(prove(&authn, &connect(None, None)).await.is_ok());
         }
-        let quick = Authn::new(EnableAuthn::QuickDenyAnonymous, None);
+        let quick = Authn::new(EnableAuthn::QuickDenyAnonymous, None, None);
         assert_eq!(prove(&quick, &connect(None, None)).await, Err(Why::NotAllowed));
         assert_eq!(prove(&quick, &connect(Some("anybody"), None)).await, Ok(believed));
     }
@@ -251,7 +299,7 @@ mod tests {
     async fn the_first_table_that_knows_the_user_decides() {
         let mut tables = passwords(UserIdType::Username, &["alice"]).tables;
         tables.extend(passwords(UserIdType::ClientId, &["dev1"]).tables);
-        let authn = Authn::new(EnableAuthn::Yes, Some(&Arc::new(Passwords::new(tables))));
+        let authn = Authn::new(EnableAuthn::Yes, Some(&Arc::new(Passwords::new(tables))), None);
         assert_eq!(prove(&authn, &connect(Some("alice"), Some("password"))).await, Ok(named("alice")));
         let by_client_id = prove(&authn, &connect(Some("other"), Some("password"))).await.unwrap();
         assert_eq!(by_client_id.username, None);
@@ -272,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_users_let_nobody_in() {
-        let authn = Authn::new(EnableAuthn::Yes, Some(&Arc::new(passwords(UserIdType::Username, &[]))));
+        let authn = Authn::new(EnableAuthn::Yes, Some(&Arc::new(passwords(UserIdType::Username, &[]))), None);
         assert_eq!(prove(&authn, &connect(Some("alice"), Some("password"))).await, Err(Why::BadCredentials));
     }
 }

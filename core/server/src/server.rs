@@ -243,7 +243,20 @@ async fn attach(
     shared: &Arc<Shared>,
     stop: &watch::Receiver<bool>,
 ) {
-    let Admitted { mut stream, link, input, connect, arrival, greeting, owner, username, rights, mounted } = admitted;
+    let Admitted {
+        mut stream,
+        link,
+        input,
+        connect,
+        arrival,
+        answers,
+        greeting,
+        owner,
+        username,
+        rights,
+        mounted,
+        reauthentication,
+    } = admitted;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let who = Arc::new(Who::new(story, &connect, username));
@@ -251,6 +264,7 @@ async fn attach(
     let tenant = shared.realms.of(&who.namespace);
     let metrics = shared.metrics.realm(&who.namespace);
     metrics.received.add(&arrival);
+    metrics.sent.add(&answers);
     let seat = Seat::new(Arc::clone(&outbox), Arc::clone(&who));
     let attach = Command::Attach { conn, connect, owner, rights, greeting, seat };
     if tenant.mailbox.send(attach).await.is_err() {
@@ -274,6 +288,7 @@ async fn attach(
         mounted,
         allowance: Allowance::new(own, tenant.traffic, Arc::clone(&metrics)),
         paused_until: None,
+        reauthentication,
         began: shared.began,
         metrics,
         unflushed: false,

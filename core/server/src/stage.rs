@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use postern_config::{CertSource, Config, Listener, Problem, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
+use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
 use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
 
-use crate::authn::{Authn, Passwords};
+use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use crate::tenants::TenantPolicies;
@@ -56,11 +57,19 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let mut listeners = Vec::new();
-    let passwords = users::load(&config.authentication, &mut warnings).unwrap_or_else(|found| {
+    let passwords = users::load(&config.authentication.passwords, &mut warnings).unwrap_or_else(|found| {
         problems.extend(found);
         None
     });
-    let doors = Doors { passwords: passwords.map(Arc::new), access: config.authorization.clone().map(Arc::new) };
+    let scram = users::load_scram(config.authentication.scram.as_ref(), &mut warnings).unwrap_or_else(|found| {
+        problems.extend(found);
+        None
+    });
+    let doors = Doors {
+        passwords: passwords.map(Arc::new),
+        scram: scram.map(Arc::new),
+        access: config.authorization.clone().map(Arc::new),
+    };
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
         match stage_listener(listener, config, host, &doors, &mut bundles, &mut warnings).await {
             Ok(policy) => listeners.push(policy),
@@ -80,6 +89,7 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
 /// What all listeners have in common.
 struct Doors {
     passwords: Option<Arc<Passwords>>,
+    scram: Option<Arc<Scram>>,
     access: Option<Arc<AccessRules>>,
 }
 
@@ -95,6 +105,7 @@ async fn stage_listener(
         Some(tls) => Entrance::Tls(stage_tls(listener, tls, config, host, bundles, warnings).await?),
         None => plain::stage(listener, config, host, warnings).await?,
     };
+    let authn = Authn::new(listener.enable_authn, doors.passwords.as_ref(), doors.scram.as_ref());
     Ok(ListenerPolicy {
         id: listener.id.clone(),
         bind: listener.bind.value,
@@ -107,13 +118,13 @@ async fn stage_listener(
         max_connections: listener.max_connections.unwrap_or(usize::MAX),
         max_unauthenticated_per_address: listener.max_unauthenticated_per_address,
         mountpoint: Mountpoint::new(&listener.mountpoint),
-        authn: Authn::new(listener.enable_authn, doors.passwords.as_ref()),
         access: doors.access.clone(),
         namespaces: listener.namespaces.clone(),
         entrance,
         connect_wait: config.mqtt.idle_timeout,
         username_as_client_id: config.mqtt.use_username_as_clientid,
-        link_limits: limits::of_link(&config.mqtt),
+        link_limits: Limits { authentication_methods: authn.methods(), ..limits::of_link(&config.mqtt) },
+        authn,
         websocket: listener.websocket.clone(),
     })
 }

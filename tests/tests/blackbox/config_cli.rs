@@ -35,7 +35,8 @@ fn a_good_configuration_is_accepted_and_opens_no_port() {
 /// The quickstart's own example is held by the quickstart.
 #[test]
 fn the_examples_that_need_no_certificates_are_accepted() {
-    for example in ["examples/limits.conf", "examples/passwords.conf", "examples/websocket.conf"] {
+    for example in ["examples/limits.conf", "examples/passwords.conf", "examples/scram.conf", "examples/websocket.conf"]
+    {
         let data = tempfile::tempdir().unwrap();
         let ran = std::process::Command::new(binary())
             .args(["check", "--config", example])
@@ -247,4 +248,21 @@ fn client_certificates_need_an_authority() {
     // What runs by default for a listener that asks for certificates is in `plugins.dir`.
     let standard = plugin("mtls-identity").parent().unwrap().display().to_string();
     accepted(&setup(", cacertfile = \"ca.pem\"").and(&format!("plugins.dir = \"{standard}\"")));
+}
+
+#[test]
+fn what_scram_keeps_of_a_password_is_made_of_printable_ascii_alone() {
+    let made = |password: &str, more: &[&str]| {
+        let binary = binary();
+        let arguments = [&["hash-password", "--scram"], more].concat();
+        postern_tests::programs::run(binary.to_str().unwrap(), &arguments, password.as_bytes())
+    };
+    let (one, other) = (made("secret\n", &[]).succeeded(), made("secret\r\n", &["--iterations", "5000"]).succeeded());
+    assert!(one.starts_with("SCRAM-SHA-256$4096:") && other.starts_with("SCRAM-SHA-256$5000:"), "{one}{other}");
+    assert!(!one.contains("secret") && one.lines().count() == 1);
+    assert_ne!(one.split('$').nth(1).unwrap()[5..], other.split('$').nth(1).unwrap()[5..], "another salt");
+    for (password, more) in [("s\u{e9}cret\n", &[][..]), ("", &[]), ("secret\n", &["--iterations", "1000"])] {
+        let ran = made(password, more);
+        assert!(ran.code != Some(0) && !ran.text.contains("cret"), "{ran:?}");
+    }
 }

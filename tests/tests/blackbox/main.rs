@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::doc_markdown)]
 
 mod a_framing;
+mod b_auth;
 mod b_connect;
 mod b_sessions;
 mod c_order;

@@ -1,9 +1,10 @@
 //! `authentication`: who has which password.
 
-use postern_identity::credentials::Pbkdf2Digest;
-use postern_identity::{PasswordHash, Users};
+use postern_identity::Users;
+use postern_identity::credentials::{Credential, MAX_PBKDF2_ITERATIONS, Pbkdf2Digest};
 
-use crate::access::{HashForm, UserBase, UserFile, UserFileForm, UserIdType};
+use super::scram;
+use crate::access::{Authentication, HashForm, UserBase, UserFile, UserFileForm, UserIdType};
 use crate::emqx;
 use crate::problem::Spanned;
 use crate::reader::{Item, Reader, Section, shown};
@@ -16,13 +17,31 @@ const MAX_INLINE_USERS: usize = 10_000;
 
 const USER_ID_TYPES: [(&str, UserIdType); 2] = [("username", UserIdType::Username), ("clientid", UserIdType::ClientId)];
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mechanism {
+    PasswordBased,
+    Scram,
+}
+
+/// Where users are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backend {
+    File,
+    /// In the configuration itself.
+    BuiltIn,
+}
+
 /// The enabled entries.
-pub(super) fn all(reader: &mut Reader<'_>, item: &Item<'_>) -> Vec<UserBase> {
-    let Some(items) = one_or_more(reader, item) else { return Vec::new() };
+pub(super) fn all(reader: &mut Reader<'_>, item: &Item<'_>) -> Authentication {
+    let mut all = Authentication::default();
+    let Some(items) = one_or_more(reader, item) else { return all };
     if items.len() > MAX_ENTRIES {
         reader.wrong(item, format!("{} entries, at most {MAX_ENTRIES} are asked", items.len()), None);
     }
-    items.iter().filter_map(|item| entry(reader, item)).collect()
+    for item in &items {
+        entry(reader, item, &mut all);
+    }
+    all
 }
 
 /// A list, or the one object that would be its only entry, as EMQX takes it.
@@ -30,49 +49,62 @@ fn one_or_more<'n>(reader: &mut Reader<'_>, item: &Item<'n>) -> Option<Vec<Item<
     if matches!(item.node.value, Value::Object(_)) { Some(vec![item.clone()]) } else { reader.list(item) }
 }
 
-fn entry(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<UserBase> {
-    let mut section = reader.section(item)?;
+fn entry(reader: &mut Reader<'_>, item: &Item<'_>, all: &mut Authentication) {
+    let Some(mut section) = reader.section(item) else { return };
+    let mechanism = mechanism(reader, &mut section, item);
+    let Some(backend) = backend(reader, &mut section, item) else { return };
+    match mechanism {
+        None => {}
+        Some(Mechanism::PasswordBased) => all.passwords.extend(user_base(reader, section, item, backend)),
+        Some(Mechanism::Scram) => {
+            let Some(base) = scram::base(reader, section, item, backend) else { return };
+            if all.scram.replace(base).is_some() {
+                reader.wrong(item, "there is an entry for scram already", Some("write all its users into one"));
+            }
+        }
+    }
+}
+
+fn user_base(reader: &mut Reader<'_>, mut section: Section<'_>, item: &Item<'_>, backend: Backend) -> Option<UserBase> {
     let enable = section.take("enable").and_then(|item| reader.boolean(&item)).unwrap_or(true);
-    mechanism(reader, &mut section, item);
-    let is_file = backend(reader, &mut section, item)?;
     let user_id_type = section.take("user_id_type");
     let user_id_type = user_id_type.and_then(|item| reader.word(&item, &USER_ID_TYPES)).unwrap_or_default();
-    let (users, file) = if is_file {
-        (Users::default(), password_file(reader, &mut section, item))
-    } else {
-        built_in(reader, &mut section, item)
+    let (users, file) = match backend {
+        Backend::File => (Users::default(), password_file(reader, &mut section, item)),
+        Backend::BuiltIn => built_in(reader, &mut section, item),
     };
     reader.finish(&section, emqx::AUTHENTICATION);
     let (path, at) = (item.path.clone(), reader.origin(item.node.at));
     enable.then_some(UserBase { path, at, user_id_type, users, file })
 }
 
-fn missing(reader: &mut Reader<'_>, section: &Section<'_>, item: &Item<'_>, key: &'static str, hint: &str) {
+pub(super) fn missing(reader: &mut Reader<'_>, section: &Section<'_>, item: &Item<'_>, key: &'static str, hint: &str) {
     if !section.misspelt(&[key]) {
         reader.problem(item.node.at, &item.path, format!("`{key}` is missing"), Some(hint));
     }
 }
 
-fn mechanism(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) {
-    const HINT: &str = "write `mechanism = password_based`";
+/// None where it is nothing that there is.
+fn mechanism(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) -> Option<Mechanism> {
+    const HINT: &str = "write `mechanism = password_based` or `mechanism = scram`";
     let Some(mechanism) = section.take("mechanism") else {
-        return missing(reader, section, item, "mechanism", HINT);
+        missing(reader, section, item, "mechanism", HINT);
+        return None;
     };
-    match reader.text(&mechanism).as_deref() {
-        None | Some("password_based") => {}
-        Some(word) => {
-            let text = if emqx::MECHANISMS.contains(&word) {
-                format!("`{word}` is not supported yet by this version of Postern")
-            } else {
-                format!("{} is no mechanism", shown(word))
-            };
+    match reader.text(&mechanism)?.as_str() {
+        "password_based" => return Some(Mechanism::PasswordBased),
+        "scram" => return Some(Mechanism::Scram),
+        word if emqx::MECHANISMS.contains(&word) => {
+            let text = format!("`{word}` is not supported yet by this version of Postern");
             reader.wrong(&mechanism, text, Some(HINT));
         }
+        word => reader.wrong(&mechanism, format!("{} is no mechanism", shown(word)), Some(HINT)),
     }
+    None
 }
 
-/// Whether it is `file`; none where it is nothing that there is.
-fn backend(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) -> Option<bool> {
+/// None where it is nothing that there is.
+fn backend(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) -> Option<Backend> {
     const HINT: &str = "write `backend = file` or `backend = built_in_database`";
     let Some(backend) = section.take("backend") else {
         missing(reader, section, item, "backend", HINT);
@@ -80,8 +112,8 @@ fn backend(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) 
     };
     let word = reader.text(&backend)?;
     match word.as_str() {
-        "file" => return Some(true),
-        "built_in_database" => return Some(false),
+        "file" => return Some(Backend::File),
+        "built_in_database" => return Some(Backend::BuiltIn),
         _ if emqx::BACKENDS.contains(&word.as_str()) => {
             reader.wrong(&backend, format!("`{word}` is not supported yet by this version of Postern"), Some(HINT));
         }
@@ -180,7 +212,7 @@ fn pbkdf2(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) -
     }
     let output = section.take("dk_length").and_then(|item| reader.integer(&item, 16, 64));
     let digest = reader.word(&digest?, &DIGESTS)?;
-    let iterations = reader.integer(&iterations?, 1, 10_000_000)?;
+    let iterations = reader.integer(&iterations?, 1, u64::from(MAX_PBKDF2_ITERATIONS))?;
     Some(HashForm::Pbkdf2 {
         digest,
         iterations: u32::try_from(iterations).expect("the range ends within 32 bits"),
@@ -188,7 +220,7 @@ fn pbkdf2(reader: &mut Reader<'_>, section: &mut Section<'_>, item: &Item<'_>) -
     })
 }
 
-fn inline_users(reader: &mut Reader<'_>, item: &Item<'_>) -> Users {
+pub(super) fn inline_users<C: Credential>(reader: &mut Reader<'_>, item: &Item<'_>) -> Users<C> {
     let mut users = Users::default();
     let Some(items) = reader.list(item) else { return users };
     if items.len() > MAX_INLINE_USERS {
@@ -202,7 +234,8 @@ fn inline_users(reader: &mut Reader<'_>, item: &Item<'_>) -> Users {
     users
 }
 
-fn inline_user(reader: &mut Reader<'_>, item: &Item<'_>, users: &mut Users) {
+fn inline_user<C: Credential>(reader: &mut Reader<'_>, item: &Item<'_>, users: &mut Users<C>) {
+    let made = format!("`{}` makes one", C::MADE_BY);
     let Some(mut section) = reader.section(item) else { return };
     let name = section.take("user_id");
     let hash = section.take("password_hash");
@@ -210,13 +243,13 @@ fn inline_user(reader: &mut Reader<'_>, item: &Item<'_>, users: &mut Users) {
         missing(reader, &section, item, "user_id", "write the user name or client identifier");
     }
     if hash.is_none() {
-        missing(reader, &section, item, "password_hash", "`postern hash-password` makes one");
+        missing(reader, &section, item, "password_hash", &made);
     }
     reader.finish(&section, emqx::USER);
     let (Some(name), Some(hash_item)) = (name, hash) else { return };
     let (Some(text), Some(hash)) = (reader.text(&name), reader.text(&hash_item)) else { return };
-    match PasswordHash::parse(&hash) {
-        Err(error) => reader.wrong(&hash_item, error.to_string(), Some("`postern hash-password` makes one")),
+    match C::read(&hash) {
+        Err(error) => reader.wrong(&hash_item, error.to_string(), Some(&made)),
         Ok(hash) => {
             if let Err(error) = users.add(&text, hash) {
                 reader.wrong(&name, error.to_string(), None);

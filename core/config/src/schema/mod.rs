@@ -7,6 +7,7 @@ mod mqtt;
 mod open;
 mod plugin;
 mod retainer;
+mod scram;
 mod socket;
 mod tenancy;
 mod tls;

@@ -21,6 +21,7 @@ use super::allowance::Allowance;
 use super::mountpoint::Mounted;
 use super::outbox::Outbox;
 use super::realm::{Command, elapsed_ms};
+use crate::authn::Reauthentication;
 use crate::metrics::{RealmMetrics, Tally};
 use crate::realms::Mailbox;
 use crate::report::Who;
@@ -49,6 +50,8 @@ pub(crate) struct Connection<S> {
     pub(crate) allowance: Allowance,
     /// Nothing is taken from the client before this time: it has published more than it may.
     pub(crate) paused_until: Option<Instant>,
+    /// None where the CONNECT had no Authentication Method.
+    pub(crate) reauthentication: Option<Reauthentication>,
     pub(crate) began: Instant,
     /// Of its namespace.
     pub(crate) metrics: Arc<RealmMetrics>,
@@ -210,6 +213,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     tally.packet(&Packet::PingReq);
                     self.say(&Packet::PingResp, output);
                 }
+                Ok(Some(Packet::Auth(auth))) => {
+                    let packet = Packet::Auth(auth);
+                    tally.packet(&packet);
+                    if let Err(end) = self.reauthenticate(&packet, output) {
+                        break Some(end);
+                    }
+                }
                 Ok(Some(Packet::Disconnect(disconnect))) => {
                     tally.packet(&Packet::Disconnect(Disconnect::default()));
                     break Some(End { ended: Ended::Goodbye, departure: Departure::Goodbye(disconnect) });
@@ -246,6 +256,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         end.map_or(Ok(()), Err)
+    }
+
+    /// Answers an AUTH; other packets go their way meanwhile (4.12.1).
+    fn reauthenticate(&mut self, packet: &Packet, output: &mut BytesMut) -> Result<(), End> {
+        // The link hands none out where there was no method.
+        let (Packet::Auth(auth), Some(reauthentication)) = (packet, &mut self.reauthentication) else {
+            return Ok(());
+        };
+        match reauthentication.answer(auth) {
+            Ok(answer) => match self.send(&Packet::Auth(answer), output) {
+                Sent::Written => Ok(()),
+                Sent::TooLarge | Sent::NotInThisVersion => {
+                    let text = "the client's Maximum Packet Size has no room for an AUTH";
+                    Err(self.broken(output, ReasonCode::PACKET_TOO_LARGE, text))
+                }
+            },
+            // MQTT-4.12.1-2. DISCONNECT has no word for a wrong password (table 3-10).
+            Err(refusal) => {
+                let text = format!("re-authentication refused ({}): {}", refusal.why.label(), refusal.detail);
+                Err(self.broken(output, ReasonCode::NOT_AUTHORIZED, &text))
+            }
+        }
     }
 
     fn mount(&self, packet: &mut Packet) -> Result<(), ReasonCode> {
@@ -305,13 +337,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What the client's version has no word for stays unsaid.
     fn say(&mut self, packet: &Packet, output: &mut BytesMut) {
+        let _: Sent = self.send(packet, output);
+    }
+
+    fn send(&mut self, packet: &Packet, output: &mut BytesMut) -> Sent {
         let before = output.len();
-        if self.link.send(packet, output) == Sent::Written {
+        let sent = self.link.send(packet, output);
+        if sent == Sent::Written {
             let mut tally = Tally::default();
             tally.packet(packet);
             tally.bytes(output.len() - before);
             self.metrics.sent.add(&tally);
         }
+        sent
     }
 
     fn say_last(&mut self, farewell: Disconnect, output: &mut BytesMut) {

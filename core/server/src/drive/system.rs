@@ -327,7 +327,7 @@ mod tests {
         let began = Instant::now();
         let mut system = system(SysTopics::default(), began);
         let mut tally = Tally::default();
-        tally.connect();
+        tally.packet(&Packet::PingReq);
         tally.packet(&Packet::PingReq);
         tally.bytes(20);
         system.metrics.received.add(&tally);

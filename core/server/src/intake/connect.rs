@@ -6,17 +6,14 @@ use std::time::Instant;
 use bytes::BytesMut;
 use postern_identity::certificate::hex;
 use postern_identity::{Identity, Principal, Refusal, Stage, Why};
-use postern_mqtt::Packet;
-use postern_mqtt::link::{Link, Sent};
+use postern_mqtt::link::Link;
 use postern_mqtt::packet::{ConnAck, Connect};
-use postern_mqtt::reason::ReasonCode;
 use postern_realm::{Owner, Rights};
-use tokio::io::AsyncReadExt;
 
 use super::upgrade::Carried;
+use super::wire::{Turned, Wire};
 use super::{Identified, Stream};
-use crate::authn::Proven;
-use crate::drive::connection::say_farewell;
+use crate::authn::{Dialogue, Proven, Reauthentication};
 use crate::drive::mountpoint::Mounted;
 use crate::drive::realm::elapsed_ms;
 use crate::metrics::Tally;
@@ -33,6 +30,8 @@ pub(crate) struct Admitted {
     pub(crate) connect: Box<Connect>,
     /// What came so far, to be counted.
     pub(crate) arrival: Tally,
+    /// What was said so far.
+    pub(crate) answers: Tally,
     /// What the CONNACK is to say beside what the realm puts into it.
     pub(crate) greeting: Box<ConnAck>,
     /// Who owns the session.
@@ -42,6 +41,8 @@ pub(crate) struct Admitted {
     /// What the client may do.
     pub(crate) rights: Rights,
     pub(crate) mounted: Mounted,
+    /// None where the CONNECT had no Authentication Method.
+    pub(crate) reauthentication: Option<Reauthentication>,
 }
 
 impl Carried {
@@ -53,78 +54,39 @@ impl Carried {
         began: Instant,
         story: &mut Story,
     ) -> Result<Admitted, Refusal> {
-        let Self(Identified { mut stream, identity, common_name }) = self;
-        let mut link = Link::new(policy.link_limits, elapsed_ms(began));
-        let (mut input, mut came) = (BytesMut::new(), 0);
-        let deadline = tokio::time::Instant::from_std(at + policy.connect_wait);
-        let reading = receive(&mut stream, &mut link, (&mut input, &mut came), began);
-        let received = tokio::time::timeout_at(deadline, reading).await;
-        let outcome = match received {
-            Err(_late) => {
-                let detail = format!("no CONNECT within {:?} of the connection's begin", policy.connect_wait);
-                Err((Refusal::new(Stage::Connect, Why::TimedOut, detail), None))
-            }
-            Ok(Err(failed)) => Err(failed),
-            Ok(Ok(connect)) => {
+        let Self(Identified { stream, identity, common_name }) = self;
+        let link = Link::new(policy.link_limits, elapsed_ms(began));
+        let mut wire = Wire::new(stream, link, (at, policy.connect_wait), began);
+        let bound = match wire.connect().await {
+            Ok(connect) => {
                 story.client_id = Some(Arc::clone(&connect.client_id));
-                let admitted = admit(connect, identity, common_name.as_deref(), policy, story).await;
-                admitted.map_err(|refusal| {
-                    let reason = ReasonCode(refusal.why.connack());
-                    (
-                        refusal,
-                        Some(Packet::ConnAck(Box::new(ConnAck {
-                            reason,
-                            reason_string: reason.in_words(),
-                            ..ConnAck::default()
-                        }))),
-                    )
-                })
+                admit(connect, identity, common_name.as_deref(), policy, story, &mut wire).await
             }
+            Err(turned) => Err(turned),
         };
-        match outcome {
-            Ok(Bound { connect, greeting, owner, username, rights, mounted }) => {
+        match bound {
+            Ok(Bound { connect, greeting, owner, username, rights, mounted, reauthentication }) => {
+                let (arrival, answers) = wire.traffic();
+                let Wire { stream, link, input, .. } = wire;
                 let greeting = Box::new(link.announce(greeting));
-                let mut arrival = Tally::default();
-                arrival.connect();
-                arrival.bytes(came - input.len());
                 let version = connect.version.to_string();
                 story.admitted(username.as_deref(), &connect.client_id, &version);
-                Ok(Admitted { stream, link, input, connect, arrival, greeting, owner, username, rights, mounted })
+                Ok(Admitted {
+                    stream,
+                    link,
+                    input,
+                    connect,
+                    arrival,
+                    answers,
+                    greeting,
+                    owner,
+                    username,
+                    rights,
+                    mounted,
+                    reauthentication,
+                })
             }
-            Err((refusal, farewell)) => {
-                let mut output = BytesMut::new();
-                if let Some(farewell) = farewell {
-                    // What the client's version has no word for stays unsaid.
-                    let _: Sent = link.send(&farewell, &mut output);
-                }
-                let wait = tokio::time::Duration::from_secs(1);
-                let _ = tokio::time::timeout(wait, say_farewell(&mut stream, &mut output)).await;
-                Err(refusal)
-            }
-        }
-    }
-}
-
-/// Reads until the CONNECT is whole. The error comes with what to tell the client.
-async fn receive(
-    stream: &mut Stream,
-    link: &mut Link,
-    (input, came): (&mut BytesMut, &mut usize),
-    began: Instant,
-) -> Result<Box<Connect>, (Refusal, Option<Packet>)> {
-    let protocol = |detail: String| Refusal::new(Stage::Connect, Why::Protocol, detail);
-    loop {
-        match link.receive(elapsed_ms(began), input) {
-            Ok(Some(Packet::Connect(connect))) => return Ok(connect),
-            Ok(Some(_)) => return Err((protocol("the first packet is no CONNECT".to_owned()), None)),
-            Ok(None) => {}
-            Err(error) => return Err((protocol(error.to_string()), error.farewell())),
-        }
-        // The link refuses what is over its limit before it is whole, so this buffer stays small.
-        match stream.read_buf(input).await {
-            Ok(0) => return Err((protocol("the client closed the connection before its CONNECT".to_owned()), None)),
-            Ok(count) => *came += count,
-            Err(error) => return Err((protocol(error.to_string()), None)),
+            Err(turned) => Err(wire.turn_away(turned).await),
         }
     }
 }
@@ -137,6 +99,7 @@ struct Bound {
     username: Option<Arc<str>>,
     rights: Rights,
     mounted: Mounted,
+    reauthentication: Option<Reauthentication>,
 }
 
 /// Binds the CONNECT to the identity, asks for what is not proven yet, and settles what the client may do.
@@ -146,18 +109,31 @@ async fn admit(
     common_name: Option<&str>,
     policy: &ListenerPolicy,
     story: &Story,
-) -> Result<Bound, Refusal> {
+    wire: &mut Wire,
+) -> Result<Bound, Turned> {
     let refuse = |detail: String| Refusal::new(Stage::Connect, Why::NotAllowed, detail);
     let identity = identity?.unwrap_or_default();
     let is_nameless = connect.client_id.is_empty();
     agree(&mut connect, &identity, policy)?;
-    let Proven { owner, username } = policy.authn.prove(&identity, &connect).await?;
+    let (shown, reauthentication) = match policy.authn.scram(&connect) {
+        None => (None, None),
+        Some(scram) => {
+            let shown = wire.exchange(Dialogue::new(Arc::clone(scram)), connect.authentication_data.take()).await?;
+            let again = Reauthentication::new(Arc::clone(scram), Arc::clone(&shown.username));
+            (Some(shown), Some(again))
+        }
+    };
+    let by_exchange = shown.as_ref().map(|shown| &shown.username);
+    let Proven { owner, username } = policy.authn.prove(&identity, &connect, by_exchange).await?;
     // It has done its work.
     connect.password = None;
     assign_client_id(&mut connect)?;
-    // MQTT-3.2.2-16
-    let assigned_client_id = is_nameless.then(|| Arc::clone(&connect.client_id));
-    let greeting = ConnAck { assigned_client_id, ..ConnAck::default() };
+    let greeting = ConnAck {
+        // MQTT-3.2.2-16
+        assigned_client_id: is_nameless.then(|| Arc::clone(&connect.client_id)),
+        authentication_data: shown.map(|shown| shown.data),
+        ..ConnAck::default()
+    };
     let mounted = policy
         .mountpoint
         .mount(&connect.client_id, username.as_deref(), &story.namespace)
@@ -181,7 +157,7 @@ async fn admit(
             Some(Arc::new(acl))
         }
     };
-    Ok(Bound { connect, greeting, owner, username, rights, mounted })
+    Ok(Bound { connect, greeting, owner, username, rights, mounted, reauthentication })
 }
 
 /// Gives a client that has no identifier one of 128 random bits, in hexadecimal (MQTT-3.1.3-6, MQTT-3.1.3-7): nobody

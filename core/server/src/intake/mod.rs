@@ -19,6 +19,7 @@ pub(crate) mod proxy;
 mod stream;
 mod upgrade;
 mod websocket;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

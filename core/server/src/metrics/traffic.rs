@@ -111,10 +111,6 @@ impl Tally {
         self.0.packets[place] += 1;
     }
 
-    pub(crate) fn connect(&mut self) {
-        self.0.packets[1] += 1;
-    }
-
     pub(crate) fn bytes(&mut self, count: usize) {
         self.0.bytes += count as u64;
     }

@@ -3,18 +3,20 @@
 
 use std::path::Path;
 
-use postern_config::{HashForm, Problem, UserBase, UserFile, UserFileForm};
-use postern_identity::credentials::HashError;
+use postern_config::{HashForm, Problem, ScramBase, UserBase, UserFileForm};
+use postern_identity::credentials::{Credential, HashError};
 use postern_identity::{PasswordHash, Users};
 use serde_json::Value;
 
 use super::bundles::read_file;
-use crate::authn::{Passwords, UserTable};
+use crate::authn::{Passwords, Scram, UserTable};
 
 /// Longest file, in bytes: a million users with a hash of argon2 each are well below it.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Faults of one file that are told.
 const FAULTS_MAX: usize = 20;
+
+const MAKE_SCRAM: &str = "`postern hash-password --scram` makes credentials";
 
 /// A fault and where in its file.
 type Fault = (String, String);
@@ -34,12 +36,52 @@ pub(super) fn load(bases: &[UserBase], warnings: &mut Vec<Problem>) -> Result<Op
         let mut users = base.users.clone();
         if let Some(file) = &base.file {
             let say = |text| Problem { path: base.path.clone(), at: file.at.clone(), text, hint: None };
-            problems.extend(add_file(&file.value, &mut users).into_iter().map(say));
+            let form = file.value.form;
+            let faults = add_file(&file.value.path, |text| match form {
+                UserFileForm::Lines => lines(text, &mut users),
+                UserFileForm::Csv(form) => csv(text, form, &mut users),
+                UserFileForm::Json(form) => json(text, form, &mut users),
+            });
+            problems.extend(faults.into_iter().map(say));
         }
         warnings.extend(doubts(base, &users));
         tables.push(UserTable { user_id_type: base.user_id_type, users });
     }
     if problems.is_empty() { Ok((!tables.is_empty()).then(|| Passwords::new(tables))) } else { Err(problems) }
+}
+
+/// The users of `mechanism = scram`; none where it is not asked for. Warnings go to `warnings`.
+pub(super) fn load_scram(base: Option<&ScramBase>, warnings: &mut Vec<Problem>) -> Result<Option<Scram>, Vec<Problem>> {
+    let Some(base) = base else { return Ok(None) };
+    let mut users = base.users.clone();
+    if let Some(file) = &base.file {
+        let say = |text| Problem { path: base.path.clone(), at: file.at.clone(), text, hint: None };
+        let problems: Vec<_> = add_file(&file.value, |text| lines(text, &mut users)).into_iter().map(say).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
+    let doubt = |text: String, hint: &str| Problem {
+        path: base.path.clone(),
+        at: base.at.clone(),
+        text,
+        hint: Some(hint.to_owned()),
+    };
+    if users.is_empty() {
+        warnings.push(doubt("it has no users: by it nobody gets in".to_owned(), MAKE_SCRAM));
+    }
+    let Some(scram) = Scram::new(users, base.iteration_count) else {
+        return Err(vec![doubt("the operating system gives no random bytes".to_owned(), "look after that first")]);
+    };
+    if scram.conspicuous() > 0 {
+        let text = format!(
+            "{} users have another number of iterations, or another length of salt, than a name that nobody has is \
+             shown: that they are users can be found out",
+            scram.conspicuous()
+        );
+        warnings.push(doubt(text, "make all with one number, and let `iteration_count` be that one"));
+    }
+    Ok(Some(scram))
 }
 
 fn doubts(base: &UserBase, users: &Users) -> Option<Problem> {
@@ -54,18 +96,14 @@ fn doubts(base: &UserBase, users: &Users) -> Option<Problem> {
     Some(Problem { path: base.path.clone(), at: base.at.clone(), text, hint: Some(hint) })
 }
 
-/// Adds the users of a file, and says what is wrong with it.
-fn add_file(file: &UserFile, users: &mut Users) -> Vec<String> {
-    let shown = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
-    let text = match read_text(&file.path) {
+/// Adds the users of a file by `add`, and says what is wrong with it.
+fn add_file(path: &Path, add: impl FnOnce(&str) -> Vec<Fault>) -> Vec<String> {
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(text) => return vec![text],
     };
-    let faults = match file.form {
-        UserFileForm::Lines => lines(&text, users),
-        UserFileForm::Csv(form) => csv(&text, form, users),
-        UserFileForm::Json(form) => json(&text, form, users),
-    };
+    let faults = add(&text);
     let left_out = faults.len().saturating_sub(FAULTS_MAX);
     let told = faults.into_iter().take(FAULTS_MAX).map(|(at, fault)| format!("{}:{at}: {fault}", shown.display()));
     let more = (left_out > 0).then(|| format!("{}: and {left_out} faults more", shown.display()));
@@ -77,8 +115,8 @@ fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>, String> {
     String::from_utf8(bytes).map(Into::into).map_err(|_| format!("{} is not UTF-8 text", path.display()))
 }
 
-/// `NAME:HASH`, as `mosquitto_passwd` writes it. Empty lines and those that begin with `#` are left out.
-fn lines(text: &str, users: &mut Users) -> Vec<Fault> {
+/// `NAME:HASH`, as `mosquitto_passwd` writes it, and the same with another mechanism's credential. Empty lines and those that begin with `#` are left out.
+fn lines<C: Credential>(text: &str, users: &mut Users<C>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim_end();
@@ -86,7 +124,9 @@ fn lines(text: &str, users: &mut Users) -> Vec<Fault> {
             continue;
         }
         let added = match line.split_once(':') {
-            Some((name, hash)) => add(&Row { name, hash, salt: None }, HashForm::SelfDescribing, users),
+            Some((name, hash)) => C::read(hash)
+                .map_err(said)
+                .and_then(|credential| users.add(name, credential).map_err(|error| error.to_string())),
             None => Err("a line is `NAME:HASH`, and there is no `:` in it".to_owned()),
         };
         faults.extend(added.err().map(|fault| (number.to_string(), fault)));
@@ -101,7 +141,6 @@ fn add(row: &Row<'_>, form: HashForm, users: &mut Users) -> Result<(), String> {
 
 fn hash(row: &Row<'_>, form: HashForm) -> Result<PasswordHash, String> {
     let salt = row.salt.filter(|salt| !salt.is_empty());
-    let said = |error: HashError| format!("the password's hash: {error}");
     match (form, salt) {
         (HashForm::SelfDescribing, None) => PasswordHash::parse(row.hash).map_err(said),
         (HashForm::SelfDescribing, Some(_)) => Err("argon2 has its salt in the hash, and none beside it".to_owned()),
@@ -114,6 +153,10 @@ fn hash(row: &Row<'_>, form: HashForm) -> Result<PasswordHash, String> {
             PasswordHash::pbkdf2(digest, iterations, salt.as_bytes().to_vec(), output).map_err(said)
         }
     }
+}
+
+fn said(error: HashError) -> String {
+    format!("the password's hash: {error}")
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -267,13 +310,49 @@ mod tests {
     #[test]
     fn cve_2018_12551_a_malformed_line_is_told_by_its_number() {
         let text = format!("alice:{ARGON2}\nbob\ncarol:\n:{ARGON2}\ndave:plain\nalice:{ARGON2}\n\neve:$7$1$x\n");
-        let faults = lines(&text, &mut Users::default());
+        let faults = lines(&text, &mut Users::<PasswordHash>::default());
         let at: Vec<&str> = faults.iter().map(|(at, _)| at.as_str()).collect();
         assert_eq!(at, ["2", "3", "4", "5", "6", "8"]);
         assert_eq!(faults[0].1, "a line is `NAME:HASH`, and there is no `:` in it");
         assert_eq!(faults[2].1, "the user's name is missing");
         assert_eq!(faults[3].1, "the password's hash: it is none of `$argon2id$…`, `$7$…` and `$6$…`");
         assert_eq!(faults[4].1, "the user is there already");
+    }
+
+    /// A file of SCRAM credentials: what is told of it, and whether it can be used.
+    fn scram(text: &str, iteration_count: Option<u32>) -> (bool, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users");
+        std::fs::write(&path, text).unwrap();
+        let at = postern_config::load(Path::new("c"), "listeners.tcp.a.bind = 1", &[], &mut |_| unreachable!());
+        let at = at.unwrap().config.listeners[0].at.clone();
+        let file = Some(postern_config::Spanned { value: path, at: at.clone() });
+        let base = ScramBase { path: "authentication".to_owned(), at, iteration_count, users: Users::default(), file };
+        let mut warnings = Vec::new();
+        let (loaded, told) = match load_scram(Some(&base), &mut warnings) {
+            Ok(scram) => (scram.is_some(), warnings),
+            Err(problems) => (false, problems),
+        };
+        (loaded, told.into_iter().map(|problem| problem.text).collect())
+    }
+
+    #[test]
+    fn a_file_of_scram_credentials_is_read_and_its_oddities_are_told() {
+        let keys = "W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        let of = |iterations: u32| format!("SCRAM-SHA-256${iterations}:{keys}");
+        let two = format!("# people\nalice:{0}\nbob:{0}\n", of(4096));
+        assert_eq!(scram(&two, None), (true, Vec::new()));
+        assert_eq!(scram("", None), (true, vec!["it has no users: by it nobody gets in".to_owned()]));
+        let (loaded, told) = scram(&format!("{two}carol:{}\n", of(5000)), None);
+        assert!(loaded && told.len() == 1 && told[0].starts_with("1 users have another number"), "{told:?}");
+        let (loaded, told) = scram(&two, Some(5000));
+        assert!(loaded && told.len() == 1 && told[0].starts_with("2 users have another number"), "{told:?}");
+        let (loaded, told) = scram(&format!("{two}carol:{ARGON2}\nd\u{e4}ve:{}\nalice:{0}\n", of(4096)), None);
+        let at = |line: usize| format!("users:{line}: ");
+        assert!(!loaded && told.len() == 3, "{told:?}");
+        assert!(told[0].contains(&at(4)) && told[0].ends_with("SERVERKEY`"), "{told:?}");
+        assert!(told[1].contains(&at(5)) && told[1].contains("printable ASCII"), "{told:?}");
+        assert!(told[2].contains(&at(6)) && told[2].ends_with("the user is there already"), "{told:?}");
     }
 
     #[test]
@@ -340,12 +419,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("users");
         std::fs::write(&path, "alice:secret\n".repeat(30)).unwrap();
-        let file = UserFile { path: path.clone(), form: UserFileForm::Lines };
-        let told = add_file(&file, &mut Users::default());
+        let add = |path: &Path| add_file(path, |text| lines(text, &mut Users::<PasswordHash>::default()));
+        let told = add(&path);
         assert!(told[0].starts_with(&format!("{}:1: the password's hash: ", path.display())), "{}", told[0]);
         assert!(told[20].ends_with("users: and 10 faults more") && told.len() == 21);
         assert!(told.iter().all(|text| !text.contains("secret")));
-        let file = UserFile { path: directory.path().join("nothing"), form: UserFileForm::Lines };
-        assert!(add_file(&file, &mut Users::default())[0].starts_with("there is no file "));
+        assert!(add(&directory.path().join("nothing"))[0].starts_with("there is no file "));
     }
 }
