@@ -51,6 +51,8 @@ pub struct Setup {
     pub dir: TempDir,
     config: String,
     env: BTreeMap<String, String>,
+    /// Soft and hard limit of open files.
+    open_files: Option<(u32, u32)>,
 }
 
 impl Setup {
@@ -66,7 +68,7 @@ impl Setup {
     pub fn bare(config: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("postern-blackbox-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
-        Self { dir, config: config.to_owned(), env: BTreeMap::new() }
+        Self { dir, config: config.to_owned(), env: BTreeMap::new(), open_files: None }
     }
 
     /// Adds to the configuration.
@@ -84,6 +86,13 @@ impl Setup {
         self
     }
 
+    /// Sets the broker's soft and hard limit of open files.
+    #[must_use]
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     /// Writes a file below the working directory.
     pub fn file(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.dir.path().join(path);
@@ -93,7 +102,16 @@ impl Setup {
 
     fn command(&self, what: &str) -> Command {
         self.file("postern.conf", &self.config);
-        let mut command = Command::new(binary());
+        let mut command = match self.open_files {
+            None => Command::new(binary()),
+            // The shell becomes the broker, so that the process is the one that was started.
+            Some((soft, hard)) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(binary());
+                shell
+            }
+        };
         command.arg(what).args(["--config", "postern.conf"]).current_dir(self.dir.path());
         // The tests' own environment must not configure the broker.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {
@@ -237,7 +255,8 @@ impl Broker {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
-        let empty = Setup { dir: TempDir::new().unwrap(), config: String::new(), env: BTreeMap::new() };
+        let empty =
+            Setup { dir: TempDir::new().unwrap(), config: String::new(), env: BTreeMap::new(), open_files: None };
         (status, std::mem::replace(&mut self.setup, empty))
     }
 

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::tls::TlsStream;
 use crate::wire::{self, Connect, Packet, V5, kind};
 
@@ -78,6 +80,17 @@ pub struct RawClient<S: Duplex> {
 pub fn dial(address: SocketAddr) -> RawClient<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).unwrap();
     stream.set_nodelay(true).unwrap();
+    stream.set_write_timeout(Some(ANSWER_WITHIN)).unwrap();
+    RawClient::over(stream)
+}
+
+/// Opens a plain connection whose kernel takes as little as it can, so that a client which does not read is soon felt.
+pub fn dial_narrow(address: SocketAddr) -> RawClient<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    // Before it connects, since the window is agreed on then.
+    socket.set_recv_buffer_size(1024).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(ANSWER_WITHIN)).unwrap();
     RawClient::over(stream)
 }

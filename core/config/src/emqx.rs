@@ -67,7 +67,6 @@ pub(crate) const WEBSOCKET: &[Foreign] = &[
 /// `tcp_options` of a listener.
 pub(crate) const TCP_OPTIONS: &[Foreign] = &[
     any("active_n", ERLANG),
-    any("send_timeout", "keep-alive and the session's own limits end a connection that does not read"),
     when("send_timeout_close", ON),
     any("buffer", ERLANG),
     any("high_watermark", ERLANG),

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use postern_identity::Network;
 
+/// TCP repeats what is lost after about 1, 2, 4, 8 and 16 s more: a client on a bad radio link gets five tries. EMQX has
+/// 15 s, four tries.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// `websocket` of a `ws` or `wss` listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocket {
@@ -138,13 +142,23 @@ pub struct TcpOptions {
     pub recbuf: Option<u32>,
     /// The kernel's send buffer, in bytes; none is its own choice.
     pub sndbuf: Option<u32>,
+    /// `send_timeout`: how long a client may take practically nothing of what is sent to it.
+    pub send_timeout: Duration,
     /// Listen although connections of an earlier process are still being closed.
     pub reuseaddr: bool,
 }
 
 impl Default for TcpOptions {
     fn default() -> Self {
-        Self { nodelay: true, backlog: 1024, keepalive: None, recbuf: None, sndbuf: None, reuseaddr: true }
+        Self {
+            nodelay: true,
+            backlog: 1024,
+            keepalive: None,
+            recbuf: None,
+            sndbuf: None,
+            send_timeout: SEND_TIMEOUT,
+            reuseaddr: true,
+        }
     }
 }
 

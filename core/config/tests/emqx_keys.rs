@@ -23,7 +23,6 @@ const LISTENER: &[Row] = &[
     ("subscribes_rate", "infinity", "", "\"1/s\""),
     ("subscribes_burst", "infinity", "", "\"1/s\""),
     ("tcp_options.active_n", "", "10", ""),
-    ("tcp_options.send_timeout", "", "15s", ""),
     ("tcp_options.send_timeout_close", "true", "", "false"),
     ("tcp_options.buffer", "", "4KB", ""),
     ("tcp_options.high_watermark", "", "1MB", ""),

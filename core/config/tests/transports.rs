@@ -198,7 +198,8 @@ fn rates_are_numbers_in_a_time() {
 fn socket_options_are_those_of_the_operating_system() {
     let options = |text: &str| listener(&tcp(&format!("tcp_options {{ {text} }}"))).tcp_options;
     assert_eq!(listener(&tcp("")).tcp_options, TcpOptions::default());
-    let all = "nodelay = false, backlog = 64, keepalive = \"240, 30,5\", recbuf = 2KB, sndbuf = 4KB, reuseaddr = false";
+    let all = "nodelay = false, backlog = 64, keepalive = \"240, 30,5\", recbuf = 2KB, sndbuf = 4KB, send_timeout = 2s, \
+               reuseaddr = false";
     let [idle, interval] = [240, 30].map(Duration::from_secs);
     assert_eq!(
         options(all),
@@ -208,6 +209,7 @@ fn socket_options_are_those_of_the_operating_system() {
             keepalive: Some(KeepAlive { idle, interval, probes: 5 }),
             recbuf: Some(2048),
             sndbuf: Some(4096),
+            send_timeout: Duration::from_secs(2),
             reuseaddr: false,
         }
     );
@@ -218,6 +220,8 @@ fn socket_options_are_those_of_the_operating_system() {
         ("keepalive = \"240,30,128\"", "is no keep-alive"),
         ("backlog = 0", "is not a whole number from 1 to 65535"),
         ("recbuf = 1", "is not from 1024"),
+        ("send_timeout = 0s", "is not from 100ms to 3600s"),
+        ("send_timeout = infinity", "is not a duration"),
         ("nodelai = true", "did you mean `nodelay`?"),
     ] {
         refused(&tcp(&format!("tcp_options {{ {text} }}")), expect);

@@ -214,7 +214,17 @@ impl Link {
     /// PUBLISH, CONNACK and DISCONNECT only (MQTT-3.1.2-29). A topic that repeats is given an alias if the client
     /// takes one, so what was written must be sent. 3.x: failures become what the version can say.
     pub fn send(&mut self, packet: &Packet, output: &mut BytesMut) -> Sent {
-        let Some(style) = self.style(packet) else {
+        self.send_in_style(packet, false, output)
+    }
+
+    /// As [`Link::send`], without the payload of a PUBLISH: where one was written, its payload must follow at once. So
+    /// a large payload goes to many clients from the one place where it is.
+    pub fn send_without_payload(&mut self, packet: &Packet, output: &mut BytesMut) -> Sent {
+        self.send_in_style(packet, true, output)
+    }
+
+    fn send_in_style(&mut self, packet: &Packet, apart: bool, output: &mut BytesMut) -> Sent {
+        let Some(style) = self.style(packet).map(|style| Style { apart, ..style }) else {
             return Sent::NotInThisVersion;
         };
         let sent = match packet {
@@ -287,7 +297,7 @@ impl Link {
             }
             _ => return None,
         };
-        Some(Style { version, keep, naming: Naming::Name })
+        Some(Style { version, keep, naming: Naming::Name, apart: false })
     }
 
     /// Whether it is one of the packets that carry an explanation only where the client wants it, and its turn.

@@ -38,7 +38,7 @@ impl Realm {
             let limits =
                 RealmLimits { retained_messages: MAX_TOPICS, retained_bytes: MAX_BYTES, ..RealmLimits::default() };
             let publisher = Arc::clone(&publisher);
-            let held = Held { message: Arc::clone(&message), qos, expires_ms: None, publisher };
+            let held = Held { message: Arc::clone(&message), qos, expires_ms: None, publisher, number: 0 };
             // Where there is no room, the topic is told to who is there.
             let _ = self.announced.put(held, &limits);
         }

@@ -52,6 +52,18 @@ pub(crate) struct Window {
     last_id: u16,
     /// How many slots are not `sent`.
     unsent: usize,
+    /// Of the messages that are held.
+    bytes: usize,
+}
+
+impl Awaiting {
+    /// The message that is held until it is acknowledged.
+    fn outgoing(&self) -> Option<&Outgoing> {
+        match self {
+            Self::Acknowledged(outgoing) | Self::Received(outgoing) => Some(outgoing),
+            Self::Completed | Self::Withdrawn => None,
+        }
+    }
 }
 
 impl Window {
@@ -59,13 +71,16 @@ impl Window {
         self.slots.len()
     }
 
-    /// Whether a new message may go out under `limit`. What is still to be repeated has its place already.
-    pub(crate) fn is_open(&self, limit: usize) -> bool {
-        self.slots.len() < limit
+    /// Whether a new message may go out under `limit`, and under a limit of bytes, which one message alone may pass.
+    /// What is still to be repeated has its place already.
+    pub(crate) fn has_room(&self, outgoing: &Outgoing, limit: usize, bytes: usize) -> bool {
+        self.slots.len() < limit && (self.bytes == 0 || self.bytes + outgoing.bytes() <= bytes)
     }
 
     /// Takes a QoS 1 or 2 message into a free slot and returns its first PUBLISH.
-    pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64) -> Packet {
+    pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64, books: &mut Books) -> Packet {
+        self.bytes += outgoing.bytes();
+        books.bytes += outgoing.bytes();
         let packet_id = self.free_id();
         let publish = outgoing.publish(Some(packet_id), false, now_ms);
         let awaiting = match outgoing.qos {
@@ -83,6 +98,11 @@ impl Window {
             slot.sent = false;
         }
         self.unsent = self.slots.len();
+    }
+
+    /// Whether there is something to repeat.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent > 0
     }
 
     /// The next packet to repeat on a new connection, if `limit` allows it. A PUBREL is not counted by
@@ -114,11 +134,14 @@ impl Window {
     /// have got it on an earlier connection and hold its packet id, which PUBREL sets free either way.
     pub(crate) fn revoke(&mut self, allowed: impl Fn(&Outgoing) -> bool, books: &mut Books) {
         for slot in &mut self.slots {
-            slot.awaiting = match &slot.awaiting {
-                Awaiting::Received(outgoing) if !allowed(outgoing) => Awaiting::Completed,
-                Awaiting::Acknowledged(outgoing) if !allowed(outgoing) => Awaiting::Withdrawn,
+            let (bytes, awaiting) = match &slot.awaiting {
+                Awaiting::Received(outgoing) if !allowed(outgoing) => (outgoing.bytes(), Awaiting::Completed),
+                Awaiting::Acknowledged(outgoing) if !allowed(outgoing) => (outgoing.bytes(), Awaiting::Withdrawn),
                 _ => continue,
             };
+            slot.awaiting = awaiting;
+            self.bytes -= bytes;
+            books.bytes -= bytes;
             books.dropped.not_authorized += 1;
         }
         self.slots.retain(|slot| slot.sent || !matches!(slot.awaiting, Awaiting::Withdrawn));
@@ -126,21 +149,27 @@ impl Window {
     }
 
     /// PUBACK. What nobody waits for is ignored.
-    pub(crate) fn pub_ack(&mut self, packet_id: PacketId) {
-        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_) | Awaiting::Withdrawn));
+    pub(crate) fn pub_ack(&mut self, packet_id: PacketId, books: &mut Books) {
+        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_) | Awaiting::Withdrawn));
     }
 
     /// PUBREC: the PUBREL that answers it, if any.
-    pub(crate) fn pub_rec(&mut self, ack: &Ack) -> Option<Packet> {
+    pub(crate) fn pub_rec(&mut self, ack: &Ack, books: &mut Books) -> Option<Packet> {
         let slot = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id)?;
-        match slot.awaiting {
+        match &slot.awaiting {
             Awaiting::Acknowledged(_) | Awaiting::Withdrawn => return None,
             Awaiting::Received(_) if ack.reason.is_error() => {
                 // MQTT-4.3.3-4: no PUBREL, and the packet id is free again.
-                self.end(ack.packet_id, |_| true);
+                self.end(ack.packet_id, books, |_| true);
                 return None;
             }
-            Awaiting::Received(_) | Awaiting::Completed => slot.awaiting = Awaiting::Completed,
+            Awaiting::Received(outgoing) => {
+                let bytes = outgoing.bytes();
+                slot.awaiting = Awaiting::Completed;
+                self.bytes -= bytes;
+                books.bytes -= bytes;
+            }
+            Awaiting::Completed => {}
         }
         if !slot.sent {
             slot.sent = true;
@@ -150,16 +179,25 @@ impl Window {
     }
 
     /// PUBCOMP. What nobody waits for is ignored.
-    pub(crate) fn pub_comp(&mut self, packet_id: PacketId) {
-        self.end(packet_id, |awaiting| matches!(awaiting, Awaiting::Completed));
+    pub(crate) fn pub_comp(&mut self, packet_id: PacketId, books: &mut Books) {
+        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Completed));
     }
 
-    fn end(&mut self, packet_id: PacketId, is_right: impl Fn(&Awaiting) -> bool) {
+    /// The session is over: what it holds is taken off the books.
+    pub(crate) fn strike_off(&self, books: &mut Books) {
+        books.bytes -= self.bytes;
+    }
+
+    fn end(&mut self, packet_id: PacketId, books: &mut Books, is_right: impl Fn(&Awaiting) -> bool) {
         let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id && is_right(&slot.awaiting))
         else {
             return;
         };
-        if self.slots.remove(index).is_some_and(|slot| !slot.sent) {
+        let Some(slot) = self.slots.remove(index) else { return };
+        let bytes = slot.awaiting.outgoing().map_or(0, Outgoing::bytes);
+        self.bytes -= bytes;
+        books.bytes -= bytes;
+        if !slot.sent {
             self.unsent -= 1;
         }
     }
@@ -245,38 +283,38 @@ mod tests {
 
     #[test]
     fn packet_ids_in_use_are_skipped_when_the_numbers_come_round() {
-        let mut window = Window::default();
-        window.send(outgoing(QoS::AtLeastOnce), 0);
+        let (mut window, mut books) = (Window::default(), Books::default());
+        window.send(outgoing(QoS::AtLeastOnce), 0, &mut books);
         window.last_id = u16::MAX - 1;
         for expected in [u16::MAX, 2] {
-            let Packet::Publish(publish) = window.send(outgoing(QoS::AtLeastOnce), 0) else { panic!() };
+            let Packet::Publish(publish) = window.send(outgoing(QoS::AtLeastOnce), 0, &mut books) else { panic!() };
             assert_eq!(publish.packet_id, Some(id(expected)));
         }
     }
 
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
-        let mut window = Window::default();
-        window.send(outgoing(QoS::AtLeastOnce), 0);
-        window.send(outgoing(QoS::ExactlyOnce), 0);
-        window.pub_comp(id(1));
-        window.pub_ack(id(2));
-        window.pub_comp(id(2));
-        assert_eq!(window.pub_rec(&Ack::new(id(1), ReasonCode::SUCCESS)), None);
+        let (mut window, mut books) = (Window::default(), Books::default());
+        window.send(outgoing(QoS::AtLeastOnce), 0, &mut books);
+        window.send(outgoing(QoS::ExactlyOnce), 0, &mut books);
+        window.pub_comp(id(1), &mut books);
+        window.pub_ack(id(2), &mut books);
+        window.pub_comp(id(2), &mut books);
+        assert_eq!(window.pub_rec(&Ack::new(id(1), ReasonCode::SUCCESS), &mut books), None);
         assert_eq!(window.len(), 2);
     }
 
     #[test]
     fn a_resumed_window_waits_under_a_lower_limit_but_pubrel_goes() {
-        let mut window = Window::default();
+        let (mut window, mut books) = (Window::default(), Books::default());
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-            window.send(outgoing(qos), 0);
+            window.send(outgoing(qos), 0, &mut books);
         }
-        window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS));
+        window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS), &mut books);
         window.connection_lost();
         assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(1))));
         assert_eq!(window.resend(1, 0), None);
-        window.pub_ack(id(1));
+        window.pub_ack(id(1), &mut books);
         assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(2))));
         assert!(matches!(window.resend(1, 0), Some(Packet::PubRel(a)) if a.packet_id == id(3)));
         assert_eq!(window.resend(1, 0), None);
@@ -285,14 +323,14 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_may_come_before_the_repetition_it_makes_needless() {
-        let mut window = Window::default();
+        let (mut window, mut books) = (Window::default(), Books::default());
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
-            window.send(outgoing(qos), 0);
+            window.send(outgoing(qos), 0, &mut books);
         }
         window.connection_lost();
-        window.pub_ack(id(2));
+        window.pub_ack(id(2), &mut books);
         assert_eq!(
-            window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS)),
+            window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS), &mut books),
             Some(Packet::PubRel(Ack::new(id(3), ReasonCode::SUCCESS)))
         );
         let mut repeated = Vec::new();

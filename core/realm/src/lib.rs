@@ -6,10 +6,12 @@
 
 mod announcing;
 mod deadlines;
+mod flow;
 mod inflight;
 mod limits;
 mod queue;
 mod realm;
+mod replay;
 mod retained;
 mod rights;
 mod routing;
@@ -22,6 +24,7 @@ mod tree;
 mod turn;
 mod will;
 
-pub use limits::RealmLimits;
+pub use limits::{RealmLimits, TURN_BYTES};
 pub use realm::Realm;
+pub use size::held_bytes;
 pub use turn::{ConnId, Departure, Dropped, Effect, Exhausted, Input, Owner, Refused, Rights, Stats};

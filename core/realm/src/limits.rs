@@ -8,9 +8,15 @@ use postern_mqtt::packet::{ConnAck, Connect, QoS};
 /// The largest outgoing window, whatever is configured: a window is searched from its front.
 pub(crate) const MAX_WINDOW: u16 = 1024;
 
-/// Places of the retained tree that the replays of one SUBSCRIBE may visit, so that its work is bounded however many
-/// wildcards it has and however often it names a filter.
-pub(crate) const MAX_REPLAY_VISITS: usize = 1_000_000;
+/// Bytes of PUBLISH that one connection is given in one turn, as [`crate::held_bytes`] counts them; the message that
+/// reaches it is the last. The rest of a queue goes in later turns, when it is known whether the connection keeps up.
+pub const TURN_BYTES: usize = 1 << 20;
+
+/// Places of the retained tree that the replays of one session may visit in one turn.
+pub(crate) const REPLAY_VISITS: usize = 512;
+
+/// The same for all sessions together: what the replays of one turn cost everybody else.
+pub(crate) const REPLAY_VISITS_TOTAL: usize = 4096;
 
 /// How much a tenant may hold, and what it may use. Every list in the realm is bounded by one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +34,11 @@ pub struct RealmLimits {
     pub subscriptions_per_client: usize,
     /// Messages that wait for one session; one more drops the oldest.
     pub queue_messages: usize,
-    /// Bytes that wait for one session; more drop the oldest.
+    /// Bytes that wait for one session; more drop the oldest. Bytes that are sent to it and not yet acknowledged have
+    /// the same bound: beyond it, messages wait.
     pub queue_bytes: usize,
-    /// Bytes that wait for all sessions together, each message counted for each of them; more drop the oldest of the
-    /// session in question.
+    /// Bytes that wait for all sessions together or are not yet acknowledged, each message counted for each session;
+    /// more drop the oldest that waits for the session in question.
     pub queue_bytes_total: usize,
     /// QoS 1 and 2 messages sent to one client and not yet acknowledged; its Receive Maximum may lower it. 1 to 1024.
     pub inflight_out: u16,

@@ -2,8 +2,8 @@
 //!
 //! Bounded by count and by bytes. A full queue gives up its oldest message for the new one, so that a
 //! client which was away for long finds the newest state; every loss is counted. QoS 0 waits only where it is told to.
-//! All queues of a realm together have a bound of bytes too: where that is reached, a session makes room
-//! from its own queue, and what then finds none is lost itself.
+//! All queues of a realm, and what was sent from them and is not yet acknowledged, together have a bound of bytes too:
+//! where that is reached, a session makes room from its own queue, and what then finds none is lost itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use crate::turn::{Dropped, Exhausted};
 /// nothing to ask.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
+    /// Messages in queues.
     pub(crate) queued: usize,
-    pub(crate) queued_bytes: usize,
+    /// Bytes in queues and windows.
+    pub(crate) bytes: usize,
     pub(crate) in_flight: usize,
     pub(crate) unreleased: usize,
     pub(crate) connected_max: usize,
@@ -58,7 +60,7 @@ impl Outgoing {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         held_bytes(&self.message) + self.subscription_ids.len() * size_of::<u32>()
     }
 }
@@ -81,17 +83,22 @@ impl Queue {
         }
         let bytes = outgoing.bytes();
         self.bytes += bytes;
-        books.queued_bytes += bytes;
+        books.bytes += bytes;
         books.queued += 1;
         self.waiting.push_back(outgoing);
     }
 
     /// Whether one more costs no older one.
-    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits, books: &Books) -> bool {
+    fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits, books: &Books) -> bool {
         let bytes = outgoing.bytes();
         self.waiting.len() < limits.queue_messages
             && self.bytes + bytes <= limits.queue_bytes
-            && books.queued_bytes + bytes <= limits.queue_bytes_total
+            && books.bytes + bytes <= limits.queue_bytes_total
+    }
+
+    /// What is next.
+    pub(crate) fn front(&self) -> Option<&Outgoing> {
+        self.waiting.front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -102,7 +109,7 @@ impl Queue {
         let outgoing = self.waiting.pop_front()?;
         let bytes = outgoing.bytes();
         self.bytes -= bytes;
-        books.queued_bytes -= bytes;
+        books.bytes -= bytes;
         books.queued -= 1;
         if self.waiting.is_empty() {
             // A queue that was long once does not keep its memory.
@@ -118,7 +125,7 @@ impl Queue {
             if !stays {
                 let bytes = outgoing.bytes();
                 self.bytes -= bytes;
-                books.queued_bytes -= bytes;
+                books.bytes -= bytes;
                 books.queued -= 1;
                 books.dropped.not_authorized += 1;
             }
@@ -129,7 +136,7 @@ impl Queue {
     /// The session is over: what waited for it waits no more.
     pub(crate) fn strike_off(&self, books: &mut Books) {
         books.queued -= self.waiting.len();
-        books.queued_bytes -= self.bytes;
+        books.bytes -= self.bytes;
     }
 }
 
@@ -180,7 +187,7 @@ mod tests {
         assert_eq!(payloads(&mut queue, &mut books), [&[3; 101][..]]);
         queue.push(outgoing(&vec![4; 2 * one]), &limits, &mut books);
         assert_eq!(books.dropped.queue_full, 3, "larger than the queue: lost itself");
-        assert_eq!((queue.waiting.len(), queue.bytes, books.queued, books.queued_bytes), (0, 0, 0, 0));
+        assert_eq!((queue.waiting.len(), queue.bytes, books.queued, books.bytes), (0, 0, 0, 0));
     }
 
     #[test]
@@ -194,7 +201,7 @@ mod tests {
         assert_eq!((books.dropped.queue_full, books.queued), (1, 2), "room is made in the own queue");
         assert_eq!(payloads(&mut second, &mut books), [&b"3"[..]]);
         first.strike_off(&mut books);
-        assert_eq!((books.queued, books.queued_bytes), (0, 0));
+        assert_eq!((books.queued, books.bytes), (0, 0));
     }
 
     #[test]

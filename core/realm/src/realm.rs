@@ -1,7 +1,7 @@
 //! The realm: what happened is handed to who deals with it, and connections come and go.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use postern_mqtt::Packet;
@@ -9,6 +9,7 @@ use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
 use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
+use crate::flow::Now;
 use crate::limits::RealmLimits;
 use crate::queue::Books;
 use crate::retained::Retained;
@@ -24,6 +25,8 @@ use crate::will::{Left, Will};
 pub struct Realm {
     pub(crate) limits: RealmLimits,
     pub(crate) now_ms: u64,
+    /// How many there were, the present one included.
+    turns: u64,
     // The hash maps are never walked where the order shows, so that a turn has one outcome.
     pub(crate) sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
@@ -35,6 +38,8 @@ pub struct Realm {
     /// What the broker itself keeps for later subscribers, beside what clients do.
     pub(crate) announced: Retained,
     deadlines: Deadlines,
+    /// Sessions that have more to send than one turn takes, each once.
+    pub(crate) ready: VecDeque<SessionId>,
     pub(crate) books: Books,
     sessions_born: u64,
 }
@@ -45,6 +50,7 @@ impl Realm {
         Self {
             limits,
             now_ms: 0,
+            turns: 0,
             sessions: HashMap::new(),
             clients: HashMap::new(),
             conns: HashMap::new(),
@@ -53,15 +59,18 @@ impl Realm {
             retained: Retained::default(),
             announced: Retained::default(),
             deadlines: Deadlines::default(),
+            ready: VecDeque::new(),
             books: Books::default(),
             sessions_born: 0,
         }
     }
 
     /// One turn: fires what is due at `now_ms` (monotonic milliseconds; a smaller value than before counts
-    /// as that one), then takes all `inputs` in their order, and appends what is to be done to `effects`.
+    /// as that one), then takes all `inputs` in their order, then goes on with what earlier turns left, and appends
+    /// what is to be done to `effects`.
     pub fn turn(&mut self, now_ms: u64, inputs: &mut Vec<Input>, effects: &mut Vec<Effect>) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.turns += 1;
         self.fire_deadlines(effects);
         for input in inputs.drain(..) {
             match input {
@@ -80,12 +89,35 @@ impl Realm {
                     }
                 }
                 Input::Announce { topic, payload, retain } => self.announce(topic, payload, retain, effects),
+                Input::Parked { conn } => self.park(conn, true),
+                Input::Resumed { conn } => self.park(conn, false),
                 Input::Closed { conn, departure } => {
                     if let Some(&session) = self.conns.get(&conn) {
                         self.closed(session, departure, effects);
                     }
                 }
             }
+        }
+        self.go_on(effects);
+    }
+
+    /// Whether another turn has something to do at once. A driver that asks sees what came in meanwhile first, and
+    /// whether connections keep up.
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { ms: self.now_ms, turn: self.turns }
+    }
+
+    fn park(&mut self, conn: ConnId, parked: bool) {
+        let Some(&id) = self.conns.get(&conn) else { return };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.flow.park(parked);
+        }
+        if !parked {
+            self.come_back(id);
         }
     }
 
@@ -111,7 +143,7 @@ impl Realm {
             retained: self.retained.count(),
             retained_bytes: self.retained.bytes(),
             queued: self.books.queued,
-            queued_bytes: self.books.queued_bytes,
+            queued_bytes: self.books.bytes,
             in_flight: self.books.in_flight,
             unreleased: self.books.unreleased,
             dropped: self.books.dropped,
@@ -125,18 +157,20 @@ impl Realm {
             Packet::Subscribe(subscribe) => self.subscribe(id, subscribe, effects),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, effects),
             Packet::PubAck(ack) => {
-                self.acknowledged(id, effects, |session| {
-                    session.window.pub_ack(ack.packet_id);
+                self.acknowledged(id, effects, |session, books| {
+                    session.window.pub_ack(ack.packet_id, books);
                     None
                 });
             }
-            Packet::PubRec(ack) => self.acknowledged(id, effects, |session| session.window.pub_rec(&ack)),
+            Packet::PubRec(ack) => {
+                self.acknowledged(id, effects, |session, books| session.window.pub_rec(&ack, books));
+            }
             Packet::PubRel(ack) => {
-                self.acknowledged(id, effects, |session| Some(session.unreleased.release(ack.packet_id)));
+                self.acknowledged(id, effects, |session, _| Some(session.unreleased.release(ack.packet_id)));
             }
             Packet::PubComp(ack) => {
-                self.acknowledged(id, effects, |session| {
-                    session.window.pub_comp(ack.packet_id);
+                self.acknowledged(id, effects, |session, books| {
+                    session.window.pub_comp(ack.packet_id, books);
                     None
                 });
             }
@@ -158,13 +192,17 @@ impl Realm {
         &mut self,
         id: SessionId,
         effects: &mut Vec<Effect>,
-        step: impl FnOnce(&mut Session) -> Option<Packet>,
+        step: impl FnOnce(&mut Session, &mut Books) -> Option<Packet>,
     ) {
+        let now = self.now();
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if let (Some(answer), Some(attachment)) = (step(session), session.attachment) {
+        if let (Some(answer), Some(attachment)) = (step(session, &mut self.books), session.attachment) {
             attachment.send(answer, effects);
         }
-        session.pump(self.now_ms, &mut self.books, effects);
+        let has_more = session.pump(now, &self.limits, &mut self.books, effects);
+        if has_more || !session.replays.is_empty() {
+            self.come_back(id);
+        }
     }
 
     fn connect(
@@ -268,6 +306,7 @@ impl Realm {
         effects: &mut Vec<Effect>,
     ) {
         self.cancel_deadlines(id);
+        let now = self.now();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         self.conns.insert(attachment.conn, id);
         self.books.connected_max = self.books.connected_max.max(self.conns.len());
@@ -279,7 +318,9 @@ impl Realm {
         session.ends_ms = None;
         // MQTT-3.1.3-9: a delayed will of the connection before is not sent.
         session.will = connect.will.map(Will::Armed);
-        session.pump(self.now_ms, &mut self.books, effects);
+        if session.pump(now, &self.limits, &mut self.books, effects) {
+            self.come_back(id);
+        }
     }
 
     fn closed(&mut self, id: SessionId, departure: Departure, effects: &mut Vec<Effect>) {

@@ -55,6 +55,8 @@ impl Realm {
     pub(crate) fn change_rights(&mut self, id: SessionId, rights: Rights) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.set_rights(rights, &mut self.books);
+            // What was taken back may have been what a replay waited for.
+            self.come_back(id);
         }
     }
 

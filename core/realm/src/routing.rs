@@ -137,6 +137,7 @@ impl Realm {
                 qos: publication.qos,
                 expires_ms: message.expiry.or(self.limits.retained_expiry_s).or(own_or_default).map(at),
                 publisher: Arc::clone(&publication.publisher),
+                number: 0,
             };
             if let Err(Full) = self.retained.put(held, &self.limits) {
                 self.books.dropped.retained_full += 1;
@@ -176,7 +177,7 @@ impl Realm {
         let topic = &publication.message.topic;
         let standing = |id, options: Options| match sessions.get(&id) {
             Some(session) if !may_receive(session.rights.as_deref(), topic, options.qos) => Standing::Barred,
-            Some(session) if session.attachment.is_some() => Standing::Here,
+            Some(session) if session.is_here() => Standing::Here,
             _ => Standing::Away,
         };
         self.topics.hits(topic, standing, &mut own, &mut shared);
@@ -194,7 +195,9 @@ impl Realm {
     /// One copy, at the highest QoS of the subscriptions that match [MQTT-3.3.4-2], with all their
     /// identifiers [MQTT-3.3.4-3]; RETAIN as it came if one of them asks for it [MQTT-3.3.1-13].
     fn deliver(&mut self, publication: &Publication, hits: &[Hit], expires_ms: Option<u64>, effects: &mut Vec<Effect>) {
-        let Some(session) = hits.first().and_then(|hit| self.sessions.get_mut(&hit.session)) else { return };
+        let Some(id) = hits.first().map(|hit| hit.session) else { return };
+        let now = self.now();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let topic = &publication.message.topic;
         let allowed: Vec<Hit>;
         let hits = match session.rights.as_deref() {
@@ -216,7 +219,9 @@ impl Realm {
             subscription_ids: hits.iter().filter_map(|hit| hit.options.subscription_id).collect(),
             expires_ms,
         };
-        session.deliver(outgoing, self.now_ms, &self.limits, &mut self.books, effects);
+        if session.deliver(outgoing, now, &self.limits, &mut self.books, effects) {
+            self.come_back(id);
+        }
     }
 
     /// Sends to the session's connection, if it has one.

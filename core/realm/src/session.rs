@@ -6,10 +6,12 @@ use std::sync::Arc;
 use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, SessionLifetime};
 use postern_mqtt::{Filter, packet};
 
+use crate::flow::{Flow, Gate, Now};
 use crate::inflight::{Unreleased, Window};
 use crate::limits::{MAX_WINDOW, RealmLimits};
 use crate::queue::{Books, Outgoing, Queue};
-use crate::size::wire_bytes;
+use crate::replay::Replays;
+use crate::size::{held_bytes, wire_bytes};
 use crate::turn::{ConnId, Effect, Owner, Rights};
 use crate::will::Will;
 
@@ -50,6 +52,17 @@ impl Attachment {
     }
 }
 
+/// What became of a retained message that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It was sent, or can never be.
+    Taken,
+    /// It can be sent in the next turn.
+    NextTurn,
+    /// It can be sent when the client has acknowledged or taken something.
+    Waits,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -65,6 +78,12 @@ pub(crate) struct Session {
     pub(crate) will: Option<Will>,
     pub(crate) window: Window,
     pub(crate) unreleased: Unreleased,
+    /// Retained messages that are still to come.
+    pub(crate) replays: Replays,
+    /// Of the connection that there is.
+    pub(crate) flow: Flow,
+    /// The realm comes back to it in the next turn.
+    pub(crate) is_ready: bool,
     queue: Queue,
     /// What of `window` and `unreleased` is on the books.
     booked: (u32, u32),
@@ -83,6 +102,9 @@ impl Session {
             will: None,
             window: Window::default(),
             unreleased: Unreleased::default(),
+            replays: Replays::default(),
+            flow: Flow::default(),
+            is_ready: false,
             queue: Queue::default(),
             booked: (0, 0),
         }
@@ -92,50 +114,62 @@ impl Session {
     pub(crate) fn detach(&mut self, books: &mut Books) -> Option<Attachment> {
         let attachment = self.attachment.take()?;
         self.window.connection_lost();
+        // Retained messages are for who is there.
+        self.replays = Replays::default();
+        self.flow = Flow::default();
         self.book(books);
         Some(attachment)
     }
 
-    /// Whether a message of QoS 0 waits: for an absent client, and behind those that wait already.
-    fn queues_qos_0(&self, limits: &RealmLimits) -> bool {
-        limits.queue_qos_0 && (self.attachment.is_none() || !self.queue.is_empty())
+    /// Whether a message of QoS 0 waits where it is to be kept: for a client that is absent or slow, and behind those that
+    /// wait already.
+    fn queues_qos_0(&self, now: Now, limits: &RealmLimits) -> bool {
+        limits.queue_qos_0 && (self.attachment.is_none() || !self.queue.is_empty() || self.flow.gate(now) != Gate::Open)
     }
 
-    /// Sends a message, or keeps it until it can be sent. QoS 0 is for who is there, unless it is to be kept too.
+    /// Sends a message, or keeps it until it can be sent. QoS 0 is for who is there and keeps up, unless it is to be kept
+    /// too. Whether there is more to send in the next turn.
     pub(crate) fn deliver(
         &mut self,
         outgoing: Outgoing,
-        now_ms: u64,
+        now: Now,
         limits: &RealmLimits,
         books: &mut Books,
         effects: &mut Vec<Effect>,
-    ) {
-        if outgoing.qos != QoS::AtMostOnce || self.queues_qos_0(limits) {
+    ) -> bool {
+        if outgoing.qos != QoS::AtMostOnce || self.queues_qos_0(now, limits) {
+            let lost = books.dropped.queue_full;
             self.queue.push(outgoing, limits, books);
-            self.pump(now_ms, books, effects);
-            return;
+            if books.dropped.queue_full > lost {
+                self.replays.live_lost();
+            }
+            return self.pump(now, limits, books, effects);
         }
-        let Some(attachment) = &self.attachment else {
+        let Some(attachment) = self.attachment else {
             books.dropped.offline += 1;
-            return;
+            return false;
         };
-        let publish = outgoing.publish(None, false, now_ms);
-        if attachment.takes(&publish) {
-            attachment.send(Packet::Publish(publish), effects);
+        if self.flow.gate(now) == Gate::Open {
+            self.send(&attachment, outgoing, now, books, effects);
         } else {
-            books.dropped.too_large += 1;
+            books.dropped.slow_consumer += 1;
+            self.replays.live_lost();
         }
+        false
     }
 
-    /// Whether a message can be delivered without costing a queued one its place.
-    pub(crate) fn has_room(&self, outgoing: &Outgoing, limits: &RealmLimits, books: &Books) -> bool {
-        outgoing.qos == QoS::AtMostOnce || self.queue.has_room(outgoing, limits, books)
-    }
-
-    /// Sends what the window allows: first what an earlier connection left, then from the queue.
-    pub(crate) fn pump(&mut self, now_ms: u64, books: &mut Books, effects: &mut Vec<Effect>) {
-        self.send_waiting(now_ms, books, effects);
+    /// Sends what the window and the connection's share of this turn allow: first what an earlier connection left, then
+    /// from the queue. Whether there is more to send in the next turn.
+    pub(crate) fn pump(
+        &mut self,
+        now: Now,
+        limits: &RealmLimits,
+        books: &mut Books,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let has_more = self.send_waiting(now, limits, books, effects);
         self.book(books);
+        has_more
     }
 
     /// Brings the books up to date with the window and the packet ids that are held.
@@ -147,25 +181,90 @@ impl Session {
         self.booked = now.into();
     }
 
-    fn send_waiting(&mut self, now_ms: u64, books: &mut Books, effects: &mut Vec<Effect>) {
-        let Some(attachment) = self.attachment else { return };
-        while let Some(packet) = self.window.resend(attachment.window, now_ms) {
+    fn send_waiting(&mut self, now: Now, limits: &RealmLimits, books: &mut Books, effects: &mut Vec<Effect>) -> bool {
+        let Some(attachment) = self.attachment else { return false };
+        while self.window.has_unsent() {
+            match self.flow.gate(now) {
+                Gate::Open => {}
+                gate => return gate == Gate::Spent,
+            }
+            let Some(packet) = self.window.resend(attachment.window, now.ms) else { break };
+            if let Packet::Publish(publish) = &packet {
+                self.flow.give(held_bytes(&publish.message), now);
+            }
             attachment.send(packet, effects);
         }
-        while self.window.is_open(attachment.window) {
-            let Some(outgoing) = self.queue.pop(books) else { return };
-            let packet_id = (outgoing.qos != QoS::AtMostOnce).then_some(PacketId::MAX);
-            let publish = outgoing.publish(packet_id, false, now_ms);
-            if outgoing.is_expired(now_ms) {
-                books.dropped.expired += 1;
-            } else if !attachment.takes(&publish) {
-                books.dropped.too_large += 1;
-            } else if packet_id.is_none() {
-                attachment.send(Packet::Publish(publish), effects);
-            } else {
-                attachment.send(self.window.send(outgoing, now_ms), effects);
+        while let Some(next) = self.queue.front() {
+            match self.flow.gate(now) {
+                Gate::Open => {}
+                gate => return gate == Gate::Spent,
             }
+            if !self.takes_now(next, &attachment, limits) {
+                return false;
+            }
+            let Some(outgoing) = self.queue.pop(books) else { return false };
+            self.send(&attachment, outgoing, now, books, effects);
         }
+        false
+    }
+
+    /// Whether the window has room; QoS 0 needs none.
+    fn takes_now(&self, outgoing: &Outgoing, attachment: &Attachment, limits: &RealmLimits) -> bool {
+        outgoing.qos == QoS::AtMostOnce || self.window.has_room(outgoing, attachment.window, limits.queue_bytes)
+    }
+
+    /// Sends a message that nothing holds back.
+    fn send(
+        &mut self,
+        attachment: &Attachment,
+        outgoing: Outgoing,
+        now: Now,
+        books: &mut Books,
+        effects: &mut Vec<Effect>,
+    ) {
+        let packet_id = (outgoing.qos != QoS::AtMostOnce).then_some(PacketId::MAX);
+        let publish = outgoing.publish(packet_id, false, now.ms);
+        if outgoing.is_expired(now.ms) {
+            books.dropped.expired += 1;
+        } else if !attachment.takes(&publish) {
+            books.dropped.too_large += 1;
+        } else {
+            self.flow.give(outgoing.bytes(), now);
+            let packet = match packet_id {
+                None => Packet::Publish(publish),
+                Some(_) => self.window.send(outgoing, now.ms, books),
+            };
+            attachment.send(packet, effects);
+        }
+    }
+
+    /// Sends a retained message if it can go now, behind whatever waits already; it never takes a place in the queue.
+    pub(crate) fn offer(
+        &mut self,
+        outgoing: Outgoing,
+        now: Now,
+        limits: &RealmLimits,
+        books: &mut Books,
+        effects: &mut Vec<Effect>,
+    ) -> Offered {
+        let Some(attachment) = self.attachment else { return Offered::Waits };
+        match self.flow.gate(now) {
+            Gate::Open => {}
+            Gate::Spent => return Offered::NextTurn,
+            Gate::Parked => return Offered::Waits,
+        }
+        let waits = outgoing.qos != QoS::AtMostOnce && !self.queue.is_empty();
+        if waits || !self.takes_now(&outgoing, &attachment, limits) {
+            return Offered::Waits;
+        }
+        self.send(&attachment, outgoing, now, books, effects);
+        self.book(books);
+        Offered::Taken
+    }
+
+    /// Whether it has a connection that keeps up.
+    pub(crate) fn is_here(&self) -> bool {
+        self.attachment.is_some() && !self.flow.is_parked()
     }
 
     /// Takes back what is not `allowed` of all that waits for the client, sent and not yet acknowledged or not.
@@ -180,6 +279,7 @@ impl Session {
         self.queue.strike_off(books);
         books.in_flight -= self.booked.0 as usize;
         books.unreleased -= self.booked.1 as usize;
+        self.window.strike_off(books);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::topics::Options;
 /// How a member stands to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It has a connection.
+    /// It has a connection that keeps up.
     Here,
     /// It has none now.
     Away,

@@ -7,7 +7,7 @@ use postern_mqtt::packet::{Message, Publish};
 const HELD: usize = 128;
 
 /// Bytes that a held message is charged with.
-pub(crate) fn held_bytes(message: &Message) -> usize {
+pub fn held_bytes(message: &Message) -> usize {
     HELD + message.topic.as_str().len()
         + message.payload.len()
         + message.response_topic.as_ref().map_or(0, |t| t.as_str().len())

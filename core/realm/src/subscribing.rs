@@ -1,38 +1,15 @@
-//! SUBSCRIBE and UNSUBSCRIBE, and the replay of retained messages (sections 3.8 to 3.11).
-
-use std::sync::Arc;
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 
 use postern_mqtt::Filter;
 use postern_mqtt::packet::{Packet, QoS, RetainHandling, SubAck, Subscribe, Subscription, Unsubscribe};
 use postern_mqtt::reason::ReasonCode;
 
 use crate::announcing::is_announced;
-use crate::limits::{MAX_REPLAY_VISITS, RealmLimits};
-use crate::queue::Outgoing;
 use crate::realm::Realm;
-use crate::rights::may_receive;
+use crate::retained::Retained;
 use crate::session::SessionId;
-use crate::size::held_bytes;
 use crate::topics::Options;
 use crate::turn::{Effect, Refused};
-
-/// What one SUBSCRIBE may still have replayed. It is for the packet, not for each filter: naming `#` a
-/// thousand times yields no more than naming it once. A queue's limits serve as measure.
-struct Budget {
-    messages: usize,
-    bytes: usize,
-    visits: usize,
-}
-
-impl Budget {
-    fn spend(&mut self, bytes: usize) -> bool {
-        let (Some(messages), Some(bytes)) = (self.messages.checked_sub(1), self.bytes.checked_sub(bytes)) else {
-            return false;
-        };
-        (self.messages, self.bytes) = (messages, bytes);
-        true
-    }
-}
 
 impl Realm {
     pub(crate) fn subscribe(&mut self, id: SessionId, subscribe: Subscribe, effects: &mut Vec<Effect>) {
@@ -63,9 +40,7 @@ impl Realm {
             match self.subscribe_one(id, &filter, options) {
                 Ok(is_new) => {
                     reasons.push(granted(options.qos));
-                    if wants_replay(&filter, retain_handling, is_new) {
-                        replays.push((filter, options));
-                    }
+                    replays.push((wants_replay(&filter, retain_handling, is_new), filter, options));
                 }
                 Err(reason) => {
                     denied |= reason == ReasonCode::NOT_AUTHORIZED;
@@ -78,10 +53,18 @@ impl Realm {
         if denied {
             self.deny(id, effects);
         }
-        let RealmLimits { queue_messages: messages, queue_bytes: bytes, .. } = self.limits;
-        let mut budget = Budget { messages, bytes, visits: MAX_REPLAY_VISITS };
-        let complete = replays.iter().all(|(filter, options)| self.replay(id, filter, *options, &mut budget, effects));
-        self.books.dropped.replay_cut += u64::from(!complete);
+        let numbers = [&self.retained, &self.announced].map(Retained::last_number);
+        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.attachment.is_some()) {
+            for (begins, filter, options) in replays {
+                if begins {
+                    let last = numbers[usize::from(is_announced(&filter))];
+                    session.replays.begin(filter, options, last);
+                } else {
+                    session.replays.change(&filter, options);
+                }
+            }
+            self.come_back(id);
+        }
     }
 
     /// Whether a client that cannot set No Local is treated as if it had.
@@ -124,6 +107,7 @@ impl Realm {
         let reasons = unsubscribe.filters.iter().map(|filter| match filter {
             Err(invalid) => invalid.reason,
             Ok(filter) if session.subscriptions.remove(filter) => {
+                session.replays.end(filter);
                 self.topics.unsubscribe(id, filter);
                 ReasonCode::SUCCESS
             }
@@ -132,48 +116,6 @@ impl Realm {
         let reasons = reasons.collect();
         let packet_id = unsubscribe.packet_id;
         self.reply(id, Packet::UnsubAck(SubAck { packet_id, reasons, reason_string: None }), effects);
-    }
-
-    /// Sends the retained messages of a filter: with RETAIN [MQTT-3.3.1-8], at the lower QoS
-    /// [MQTT-3.8.4-8], with the subscription's identifier [MQTT-3.3.4-4]. Ends where the budget or the
-    /// session's queue does, rather than cost a queued message its place; whether it came to its own end.
-    fn replay(
-        &mut self,
-        id: SessionId,
-        filter: &Filter,
-        options: Options,
-        budget: &mut Budget,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Self { sessions, retained, announced, books, limits, now_ms, .. } = self;
-        // No filter matches in both.
-        let retained = if is_announced(filter) { announced } else { retained };
-        let Some(session) = sessions.get_mut(&id) else { return false };
-        let rights = session.rights.clone();
-        let mut visits = budget.visits;
-        let complete = retained.matching(filter, &mut visits, |held| {
-            if options.no_local && held.publisher == session.client_id {
-                return true;
-            }
-            if !may_receive(rights.as_deref(), &held.message.topic, options.qos) {
-                books.dropped.not_authorized += 1;
-                return true;
-            }
-            let outgoing = Outgoing {
-                message: Arc::clone(&held.message),
-                qos: if limits.upgrade_qos { options.qos } else { held.qos.min(options.qos) },
-                retain: true,
-                subscription_ids: options.subscription_id.into_iter().collect(),
-                expires_ms: held.expires_ms,
-            };
-            if !session.has_room(&outgoing, limits, books) || !budget.spend(held_bytes(&held.message)) {
-                return false;
-            }
-            session.deliver(outgoing, *now_ms, limits, books, effects);
-            true
-        });
-        budget.visits = visits;
-        complete
     }
 }
 

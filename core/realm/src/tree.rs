@@ -43,9 +43,9 @@ impl<V: Default> Tree<V> {
         self.nodes[node].children.get(level).copied()
     }
 
-    /// The children with their levels, in the order of these.
-    pub(crate) fn children(&self, node: NodeId) -> impl DoubleEndedIterator<Item = (&str, NodeId)> {
-        self.nodes[node].children.iter().map(|(level, &child)| (&**level, child))
+    /// The children by their levels.
+    pub(crate) fn children(&self, node: NodeId) -> &BTreeMap<Arc<str>, NodeId> {
+        &self.nodes[node].children
     }
 
     pub(crate) fn find<'a>(&self, mut levels: impl Iterator<Item = &'a str>) -> Option<NodeId> {

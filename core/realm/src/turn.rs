@@ -60,6 +60,17 @@ pub enum Input {
         /// Whether it is kept for who subscribes later, in place of what was kept under the topic before.
         retain: bool,
     },
+    /// The connection does not take what it was given: it gets no PUBLISH until it is [`Input::Resumed`]. What waits in
+    /// its session's queue stays there, QoS 0 is dropped; answers go on.
+    Parked {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A parked connection has taken what it was given.
+    Resumed {
+        /// Which.
+        conn: ConnId,
+    },
     /// The connection is gone, or the driver is closing it.
     Closed {
         /// Which.
@@ -81,7 +92,7 @@ pub enum Departure {
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Send a packet. A QoS 0 PUBLISH may be dropped by a driver whose buffer is full, nothing else may.
+    /// Send a packet. In one turn a connection gets about [`crate::TURN_BYTES`] of PUBLISH at most.
     Send {
         /// To where.
         conn: ConnId,
@@ -154,7 +165,7 @@ pub struct Stats {
     pub retained_bytes: usize,
     /// Messages that wait for a window or for their client.
     pub queued: usize,
-    /// Bytes of these, each message counted for each of its subscribers.
+    /// Bytes of these and of those in flight, each message counted for each of its subscribers.
     pub queued_bytes: usize,
     /// Messages sent and not yet acknowledged to the end.
     pub in_flight: usize,
@@ -188,12 +199,12 @@ pub struct Dropped {
     pub expired: u64,
     /// QoS 0 to a session without a connection.
     pub offline: u64,
+    /// QoS 0 to a connection that is parked, or beyond what one connection is given in one turn.
+    pub slow_consumer: u64,
     /// More than the subscriber's Maximum Packet Size (MQTT-3.1.2-25).
     pub too_large: u64,
     /// Not retained, since the retained store is full or the payload too long for it.
     pub retained_full: u64,
-    /// SUBSCRIBE packets whose replay of retained messages ended at a limit.
-    pub replay_cut: u64,
     /// Published by a client to a topic of the broker's own.
     pub reserved_topic: u64,
     /// Against the rights of the publisher (its will included) or of the subscriber.

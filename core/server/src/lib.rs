@@ -6,6 +6,7 @@
 
 mod admission;
 mod authn;
+mod descriptors;
 mod door;
 mod drive;
 mod intake;

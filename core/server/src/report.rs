@@ -140,11 +140,6 @@ impl Who {
         tell!(error, self, "the realm is gone");
     }
 
-    /// It reads too slowly.
-    pub(crate) fn too_slow(&self, dropped: u64) {
-        tell!(debug, self, dropped, "QoS 0 messages dropped: the client reads too slowly");
-    }
-
     /// As EMQX tells of a client.
     pub(crate) fn to_json(&self, now_ms: u64) -> serde_json::Value {
         let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -209,21 +204,38 @@ impl RefusalLog {
     }
 }
 
-/// What the log is told of a realm: requests that it refused, as far as there is room for them, and messages that it lost
-/// for want of room, at once and then at most every ten seconds.
+/// For a line that would come again and again: at once, and then at most every ten seconds.
+#[derive(Default)]
+pub(crate) struct Pauses {
+    quiet_until: Option<Instant>,
+}
+
+impl Pauses {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// Whether the line may be written now.
+    pub(crate) fn permit(&mut self, now: Instant) -> bool {
+        let permitted = self.quiet_until.is_none_or(|until| now >= until);
+        if permitted {
+            self.quiet_until = Some(now + Self::PAUSE);
+        }
+        permitted
+    }
+}
+
+/// What the log is told of a realm: requests that it refused, as far as there is room for them, and, with pauses,
+/// messages that it lost for want of room.
 pub(crate) struct RealmLog {
     namespace: Namespace,
     refusals: RefusalLog,
     told: Dropped,
-    quiet_until: Option<Instant>,
+    pauses: Pauses,
 }
 
 impl RealmLog {
-    const PAUSE: Duration = Duration::from_secs(10);
-
     pub(crate) fn new(namespace: Namespace) -> Self {
         let refusals = RefusalLog::new(namespace.to_string());
-        Self { namespace, refusals, told: Dropped::default(), quiet_until: None }
+        Self { namespace, refusals, told: Dropped::default(), pauses: Pauses::default() }
     }
 
     /// `about` is the topic or filter.
@@ -238,20 +250,19 @@ impl RealmLog {
     pub(crate) fn tell(&mut self, dropped: Dropped, now: Instant) -> bool {
         let queue_full = dropped.queue_full - self.told.queue_full;
         let retained_full = dropped.retained_full - self.told.retained_full;
-        let replay_cut = dropped.replay_cut - self.told.replay_cut;
-        let nothing = queue_full == 0 && retained_full == 0 && replay_cut == 0;
-        if nothing || self.quiet_until.is_some_and(|until| now < until) {
+        let slow_consumer = dropped.slow_consumer - self.told.slow_consumer;
+        let nothing = queue_full == 0 && retained_full == 0 && slow_consumer == 0;
+        if nothing || !self.pauses.permit(now) {
             return false;
         }
         self.told = dropped;
-        self.quiet_until = Some(now + Self::PAUSE);
         tracing::warn!(
             namespace = %self.namespace,
             queue_full,
             retained_full,
-            replay_cut,
-            "messages were dropped: subscribers are slower than publishers (mqtt.max_mqueue_len), or a limit of \
-             retained messages was reached"
+            slow_consumer,
+            "messages were dropped: subscribers are slower than publishers (queue_full: mqtt.max_mqueue_len; \
+             slow_consumer: QoS 0, which does not wait), or a limit of retained messages was reached"
         );
         true
     }

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use postern_config::PublishRates;
-use postern_identity::{ListenerId, Peer, Refusal, Transport};
+use postern_identity::{ListenerId, Peer, Refusal, Stage, Transport, Why};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::ConnId;
@@ -16,16 +15,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::Admission;
+use crate::descriptors::Descriptors;
 use crate::door::{Door, Entry, Located, listen, tune};
 use crate::drive::allowance::Allowance;
 use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
 use crate::drive::realm::{Command, Seat};
+use crate::drive::stall::Stall;
 use crate::intake::{Accepted, Admitted, intake};
 use crate::meter::{Meter, Traffic};
 use crate::metrics::Metrics;
+use crate::policy::ListenerPolicy;
 use crate::realms::Realms;
-use crate::report::{Story, Who};
+use crate::report::{Pauses, Story, Who};
 use crate::stage::Staged;
 
 /// Pause after an accept failed for want of descriptors or memory.
@@ -75,6 +77,7 @@ struct Shared {
     connections: DashMap<ConnId, Arc<Outbox>>,
     metrics: Arc<Metrics>,
     next_connection: AtomicU64,
+    descriptors: Descriptors,
     began: Instant,
 }
 
@@ -102,8 +105,14 @@ impl Server {
             connections: DashMap::new(),
             metrics,
             next_connection: AtomicU64::new(1),
+            descriptors: Descriptors::raise(),
             began,
         });
+        tracing::info!(
+            limit = shared.descriptors.limit(),
+            connections = shared.descriptors.connections(),
+            "open files: the limit, and how many of them connections may take"
+        );
         let (shutdown, stop) = watch::channel(false);
         let (task_alive, alive) = mpsc::channel(1);
         let mut bound = Vec::new();
@@ -147,6 +156,7 @@ async fn accept_loop(
     alive: mpsc::Sender<()>,
 ) {
     let mut meter = Meter::new(door.policy.max_conn_rate, door.policy.max_conn_burst, Instant::now());
+    let (mut full, mut failing) = (Pauses::default(), Pauses::default());
     loop {
         let next = async {
             let wait = meter.wait(Instant::now());
@@ -163,22 +173,44 @@ async fn accept_loop(
             Ok((socket, address)) => {
                 meter.take(1, Instant::now());
                 door.metrics.accepted();
+                let Some(descriptor) = shared.descriptors.enter() else {
+                    refuse_for_want_of_descriptors(&shared, &door, &mut full);
+                    continue;
+                };
                 if let Some(entry) = door.open(&shared.admission, address) {
                     let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), entry, stop.clone());
                     let alive = alive.clone();
                     tokio::spawn(async move {
                         task.await;
-                        drop(alive);
+                        drop((descriptor, alive));
                     });
                 }
             }
             // The peer was gone before it was accepted: its business alone.
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(error) => {
-                tracing::error!(listener = %door.policy.id, %error, "cannot accept; trying again");
+                if failing.permit(Instant::now()) {
+                    tracing::error!(listener = %door.policy.id, %error, "cannot accept; trying again and again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// The socket that was accepted is closed: without a descriptor in reserve, the broker could do nothing else any more.
+fn refuse_for_want_of_descriptors(shared: &Shared, door: &Door, pauses: &mut Pauses) {
+    let why = "as many connections are open as the limit of open files (ulimit -Hn) has room for";
+    door.metrics.refused(&Refusal::new(Stage::Accept, Why::Unavailable, why));
+    if pauses.permit(Instant::now()) {
+        let Shared { descriptors, .. } = shared;
+        tracing::warn!(
+            listener = %door.policy.id,
+            limit = descriptors.limit(),
+            connections = descriptors.connections(),
+            why,
+            "new connections are closed at once"
+        );
     }
 }
 
@@ -221,7 +253,7 @@ async fn serve(
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            attach(admitted, &door.policy.publish_rates, story, &shared, &stop).await;
+            attach(admitted, &door.policy, story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
     }
@@ -238,7 +270,7 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 /// Binds an admitted connection to its realm and drives it.
 async fn attach(
     admitted: Admitted,
-    rates: &PublishRates,
+    policy: &ListenerPolicy,
     story: Story,
     shared: &Arc<Shared>,
     stop: &watch::Receiver<bool>,
@@ -276,10 +308,10 @@ async fn attach(
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
-    let own = Traffic::new(rates, Instant::now());
+    let own = Traffic::new(&policy.publish_rates, Instant::now());
     let connection = Connection {
         conn,
-        who: Arc::clone(&who),
+
         stream,
         link,
         input,
@@ -291,7 +323,9 @@ async fn attach(
         reauthentication,
         began: shared.began,
         metrics,
+        stall: Stall::new(policy.tcp.send_timeout),
         unflushed: false,
+        read_first: false,
     };
     let ended = Box::pin(connection.drive()).await;
     shared.connections.remove(&conn);

@@ -24,6 +24,7 @@ mod interop;
 mod isolation;
 mod j_plugins;
 mod k_limits;
+mod k_overload;
 mod lifecycle;
 mod metrics;
 mod sys_topics;

@@ -19,6 +19,8 @@ const PROXY_TIMEOUT: Duration = Duration::from_secs(3);
 const PROXY_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// The shortest and the longest time that a rate is counted in.
 const RATE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
+/// How long a client that takes nothing may be waited for.
+const SEND_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(1));
 /// Kernel buffers, in bytes.
 const BUFFER_RANGE: (u64, u64) = (1024, 64 << 20);
 /// The most that Linux takes for the idle time and the interval, in seconds.
@@ -214,6 +216,9 @@ fn tcp_options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<TcpOptions> {
     let (least, most) = BUFFER_RANGE;
     options.recbuf = section.take("recbuf").and_then(|item| reader.size(&item, least, most)).map(narrow);
     options.sndbuf = section.take("sndbuf").and_then(|item| reader.size(&item, least, most)).map(narrow);
+    let (least, most) = SEND_RANGE;
+    let send_timeout = section.take("send_timeout").and_then(|item| reader.duration(&item, least, most));
+    options.send_timeout = send_timeout.unwrap_or(options.send_timeout);
     options.keepalive = section.take("keepalive").and_then(|item| keepalive(reader, &item));
     reader.finish(&section, emqx::TCP_OPTIONS);
     Some(options)

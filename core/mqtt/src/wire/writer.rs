@@ -10,6 +10,9 @@ pub(crate) const VAR_INT_MAX: usize = 268_435_455;
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
+    /// Bytes that belong here and are sent from elsewhere.
+    fn skip(&mut self, bytes: usize);
+
     fn u8(&mut self, value: u8) {
         self.put(&[value]);
     }
@@ -52,6 +55,8 @@ impl Sink for BytesMut {
     fn put(&mut self, bytes: &[u8]) {
         self.put_slice(bytes);
     }
+
+    fn skip(&mut self, _bytes: usize) {}
 }
 
 /// Counts, and notices what cannot be said on the wire.
@@ -75,7 +80,11 @@ impl Count {
 
 impl Sink for Count {
     fn put(&mut self, bytes: &[u8]) {
-        self.bytes = self.bytes.saturating_add(bytes.len());
+        self.skip(bytes.len());
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     fn var_int(&mut self, value: usize) {

@@ -6,6 +6,7 @@ mod announcing;
 mod connecting;
 mod limits;
 mod old_clients;
+mod overload;
 mod properties;
 mod publishing;
 mod resuming;

@@ -112,7 +112,16 @@ impl Sim {
         Self { realm: Realm::new(limits), now_ms: 1_000_000, inboxes: BTreeMap::new() }
     }
 
+    /// A turn with these inputs, and as many as the realm wants after it.
     pub(crate) fn step(&mut self, inputs: Vec<Input>) {
+        self.turn(inputs);
+        while self.realm.has_more() {
+            self.turn(Vec::new());
+        }
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self, inputs: Vec<Input>) {
         let (mut inputs, mut effects) = (inputs, Vec::new());
         self.realm.turn(self.now_ms, &mut inputs, &mut effects);
         assert!(inputs.is_empty());

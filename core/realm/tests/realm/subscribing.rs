@@ -297,26 +297,6 @@ fn a_full_retained_store_refuses_who_can_be_told_and_delivers_for_the_rest() {
     assert_eq!((sim.realm.stats().retained, sim.realm.stats().dropped.retained_full), (1, 4));
 }
 
-#[test]
-fn d_11_a_replay_is_bounded_for_the_packet_and_costs_no_queued_message() {
-    let mut sim = Sim::with(RealmLimits { queue_messages: 10, inflight_out: 1, ..RealmLimits::default() });
-    let conn = sim.enter(client("s"));
-    for n in 0..50 {
-        sim.retain(conn, &format!("t/{n}"), "x", Q1);
-    }
-    let hungry = (0..20).map(|_| subscription("#", Q0)).collect();
-    sim.subscribe_with(conn, 0, hungry);
-    assert_eq!(sim.payloads(conn).len(), 10);
-    sim.subscribe(conn, "live", Q1);
-    for _ in 0..6 {
-        sim.tell_surely(conn, "live", "live");
-    }
-    sim.subscribe(conn, "t/#", Q1);
-    assert_eq!(sim.realm.stats().dropped.queue_full, 0);
-    assert_eq!((sim.realm.stats().queued, sim.realm.stats().in_flight), (10, 1));
-    assert_eq!(sim.realm.stats().dropped.replay_cut, 2);
-}
-
 /// v5: MQTT-4.8.2-3
 #[test]
 fn shared_subscriptions_take_turns_at_the_qos_of_each_member() {

@@ -19,18 +19,22 @@ use tokio::time::Sleep;
 
 use super::allowance::Allowance;
 use super::mountpoint::Mounted;
-use super::outbox::Outbox;
+use super::outbox::{Contents, Outbox};
+use super::output::Output;
 use super::realm::{Command, elapsed_ms};
+use super::stall::Stall;
 use crate::authn::Reauthentication;
 use crate::metrics::{RealmMetrics, Tally};
 use crate::realms::Mailbox;
-use crate::report::Who;
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Output waiting for the socket, above which nothing more is read from the client.
-const OUTPUT_HIGH_BYTES: usize = 256 * 1024;
+/// Output waiting for the socket, above which no more is taken out of the outbox and nothing more is read from the client.
+const OUTPUT_HIGH_BYTES: usize = 64 * 1024;
+
+/// How long the keep-alive of a client is not held against it that was due while nothing was read from it.
+const KEEP_ALIVE_GRACE: Duration = Duration::from_secs(1);
 
 /// A farewell must be out by then.
 const FAREWELL_WAIT: Duration = Duration::from_secs(2);
@@ -38,8 +42,6 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(2);
 /// An admitted connection.
 pub(crate) struct Connection<S> {
     pub(crate) conn: ConnId,
-    /// For log lines.
-    pub(crate) who: Arc<Who>,
     pub(crate) stream: S,
     pub(crate) link: Link,
     /// Bytes that came behind the CONNECT.
@@ -55,8 +57,12 @@ pub(crate) struct Connection<S> {
     pub(crate) began: Instant,
     /// Of its namespace.
     pub(crate) metrics: Arc<RealmMetrics>,
+    /// Whether the client takes what it is sent.
+    pub(crate) stall: Stall,
     /// The stream took bytes that it may not have passed on.
     pub(crate) unflushed: bool,
+    /// The outbox had its turn.
+    pub(crate) read_first: bool,
 }
 
 /// How a connection ended, for the log.
@@ -101,7 +107,7 @@ struct End {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs the connection to its end and tells the realm.
     pub(crate) async fn drive(mut self) -> Ended {
-        let mut output = BytesMut::new();
+        let mut output = Output::default();
         let end = match self.live(&mut output).await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -113,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         end.ended
     }
 
-    async fn live(&mut self, output: &mut BytesMut) -> Result<std::convert::Infallible, End> {
+    async fn live(&mut self, output: &mut Output) -> Result<std::convert::Infallible, End> {
         let mut timer = pin!(tokio::time::sleep(Duration::MAX));
         self.arm(timer.as_mut());
         self.take(output, timer.as_mut()).await?;
@@ -122,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Event::Read => self.take(output, timer.as_mut()).await?,
                 Event::Wrote => {}
                 Event::Outbox => {
-                    self.take_outbox(output)?;
+                    self.take_outbox(output).await?;
                     // What came behind the CONNECT has waited for the CONNACK.
                     if !self.input.is_empty() {
                         self.take(output, timer.as_mut()).await?;
@@ -130,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::Timer => {
                     self.resume(output, timer.as_mut()).await?;
-                    self.check_keep_alive(output, timer.as_mut())?;
+                    self.check_time(output, timer.as_mut())?;
                 }
                 Event::Failed(error) => return Err(End { ended: Ended::Lost(error), departure: Departure::Lost }),
             }
@@ -138,31 +144,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits until something can be done. Writing goes before reading; while output is stuck, nothing is read.
-    async fn next(&mut self, output: &mut BytesMut, mut timer: Pin<&mut Sleep>) -> Event {
-        let Self { stream, input, outbox, unflushed, paused_until, .. } = self;
+    async fn next(&mut self, output: &mut Output, mut timer: Pin<&mut Sleep>) -> Event {
+        let Self { stream, input, outbox, stall, unflushed, read_first, paused_until, .. } = self;
         *unflushed |= !output.is_empty();
         poll_fn(|cx| {
             if *unflushed {
-                match poll_write(Pin::new(stream), cx, output) {
+                match poll_write(Pin::new(stream), cx, output, stall) {
                     Poll::Ready(Ok(())) => {
                         *unflushed = false;
                         return Poll::Ready(Event::Wrote);
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
-                    Poll::Pending => {}
+                    Poll::Pending => {
+                        if !output.is_empty() && stall.is_stuck(output.remaining()) {
+                            bring_forward(timer.as_mut(), stall.deadline());
+                        }
+                    }
                 }
             }
-            if output.len() < OUTPUT_HIGH_BYTES {
-                outbox.register(cx.waker());
-                if outbox.has_something() {
-                    return Poll::Ready(Event::Outbox);
-                }
-                let read = if paused_until.is_none() { poll_read(Pin::new(stream), cx, input) } else { Poll::Pending };
-                match read {
+            outbox.register(cx.waker());
+            let contents = outbox.contents();
+            let has_room = output.remaining() < OUTPUT_HIGH_BYTES;
+            let outbox_is_due = contents == Contents::Close || (has_room && contents == Contents::Packets);
+            // In turn, so that a flood in one direction does not stop the other.
+            if outbox_is_due && !*read_first {
+                *read_first = true;
+                return Poll::Ready(Event::Outbox);
+            }
+            *read_first = false;
+            if has_room && paused_until.is_none() {
+                match poll_read(Pin::new(stream), cx, input) {
                     Poll::Ready(Ok(())) => return Poll::Ready(Event::Read),
                     Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
                     Poll::Pending => {}
                 }
+            }
+            if outbox_is_due {
+                return Poll::Ready(Event::Outbox);
             }
             timer.as_mut().poll(cx).map(|()| Event::Timer)
         })
@@ -170,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes what the client may send now, and sees to the rest when its time has come.
-    async fn take(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+    async fn take(&mut self, output: &mut Output, timer: Pin<&mut Sleep>) -> Result<(), End> {
         if self.paused_until.is_some() {
             return Ok(());
         }
@@ -182,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Goes on after a pause. It was not the client that was silent then.
-    async fn resume(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+    async fn resume(&mut self, output: &mut Output, timer: Pin<&mut Sleep>) -> Result<(), End> {
         if self.paused_until.is_some_and(|until| until <= Instant::now()) {
             self.paused_until = None;
             self.link.excuse(elapsed_ms(self.began));
@@ -193,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Takes whole packets out of the input, as far as the client may publish, and hands them to the realm in one
     /// command.
-    async fn take_packets(&mut self, output: &mut BytesMut) -> Result<(), End> {
+    async fn take_packets(&mut self, output: &mut Output) -> Result<(), End> {
         let mut packets = Vec::new();
         let mut tally = Tally::default();
         let came = self.input.len();
@@ -250,16 +268,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tally.bytes(came - self.input.len());
         self.metrics.received.add(&tally);
         if !packets.is_empty() {
-            let command = Command::Packets { conn: self.conn, packets };
-            if self.realm.send(command).await.is_err() {
-                return Err(self.broken(output, ReasonCode::SERVER_UNAVAILABLE, "the realm is gone"));
-            }
+            self.tell_realm(Command::Packets { conn: self.conn, packets }, output).await?;
         }
         end.map_or(Ok(()), Err)
     }
 
     /// Answers an AUTH; other packets go their way meanwhile (4.12.1).
-    fn reauthenticate(&mut self, packet: &Packet, output: &mut BytesMut) -> Result<(), End> {
+    fn reauthenticate(&mut self, packet: &Packet, output: &mut Output) -> Result<(), End> {
         // The link hands none out where there was no method.
         let (Packet::Auth(auth), Some(reauthentication)) = (packet, &mut self.reauthentication) else {
             return Ok(());
@@ -275,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // MQTT-4.12.1-2. DISCONNECT has no word for a wrong password (table 3-10).
             Err(refusal) => {
                 let text = format!("re-authentication refused ({}): {}", refusal.why.label(), refusal.detail);
-                Err(self.broken(output, ReasonCode::NOT_AUTHORIZED, &text))
+                Err(self.broken(output, ReasonCode::NOT_AUTHORIZED, text))
             }
         }
     }
@@ -284,39 +299,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.mounted.is_empty() { Ok(()) } else { self.mounted.enter(packet) }
     }
 
-    /// Encodes what the realm has.
-    fn take_outbox(&mut self, output: &mut BytesMut) -> Result<(), End> {
-        let taken = self.outbox.take();
-        if taken.dropped > 0 {
-            self.metrics.dropped_for_slow_consumer(taken.dropped);
-            self.who.too_slow(taken.dropped);
-        }
+    /// Encodes what the realm has, as far as there is room.
+    async fn take_outbox(&mut self, output: &mut Output) -> Result<(), End> {
+        let taken = self.outbox.take(OUTPUT_HIGH_BYTES.saturating_sub(output.remaining()));
         let mut tally = Tally::default();
-        let before = output.len();
+        let before = output.remaining();
         for mut packet in taken.packets {
             if !self.mounted.is_empty() {
                 self.mounted.leave(&mut packet);
             }
             // The realm gives nothing that is over the client's Maximum Packet Size (MQTT-3.1.2-25): it would hold a
             // place in the window.
-            if self.link.send(&packet, output) == Sent::Written {
+            if output.say(&mut self.link, &packet) == Sent::Written {
                 tally.packet(&packet);
             }
         }
-        tally.bytes(output.len() - before);
+        tally.bytes(output.remaining() - before);
         self.metrics.sent.add(&tally);
-        let Some(close) = taken.close else { return Ok(()) };
-        let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
-        if let Some(farewell) = close.farewell {
-            self.say_last(farewell, output);
+        if let Some(close) = taken.close {
+            let reason = close.farewell.as_ref().map_or(ReasonCode::SUCCESS, |farewell| farewell.reason);
+            if let Some(farewell) = close.farewell {
+                self.say_last(farewell, output);
+            }
+            return Err(End { ended: Ended::Closed(reason), departure: Departure::Lost });
         }
-        Err(End { ended: Ended::Closed(reason), departure: Departure::Lost })
+        if taken.resumed {
+            self.tell_realm(Command::Resumed { conn: self.conn }, output).await?;
+        }
+        Ok(())
     }
 
-    fn check_keep_alive(&mut self, output: &mut BytesMut, timer: Pin<&mut Sleep>) -> Result<(), End> {
+    async fn tell_realm(&mut self, command: Command, output: &mut Output) -> Result<(), End> {
+        let told = self.realm.send(command).await;
+        told.map_err(|_| self.broken(output, ReasonCode::SERVER_UNAVAILABLE, "the realm is gone"))
+    }
+
+    fn check_time(&mut self, output: &mut Output, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        if self.stall.is_over(output.remaining(), Instant::now()) {
+            self.metrics.closed_as_slow();
+            let text = self.stall.verdict();
+            return Err(self.broken(output, ReasonCode::QUOTA_EXCEEDED, text));
+        }
         let now = elapsed_ms(self.began);
-        let is_late = self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now);
-        if is_late && self.paused_until.is_none() {
+        let is_read = output.remaining() < OUTPUT_HIGH_BYTES && self.paused_until.is_none();
+        if is_read && self.link.keep_alive_deadline_ms().is_some_and(|deadline| deadline <= now) {
             return Err(self.broken(
                 output,
                 ReasonCode::KEEP_ALIVE_TIMEOUT,
@@ -327,38 +353,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// The timer only moves when it fires: most packets come long before it.
-    fn arm(&self, timer: Pin<&mut Sleep>) {
-        let far = Instant::now() + Duration::from_hours(24);
-        let keep_alive = || self.link.keep_alive_deadline_ms().map(|ms| self.began + Duration::from_millis(ms));
-        let deadline = self.paused_until.or_else(keep_alive).unwrap_or(far);
-        timer.reset(tokio::time::Instant::from_std(deadline));
+    /// The timer only moves when it fires, and when output gets stuck: most packets come long before it.
+    fn arm(&self, mut timer: Pin<&mut Sleep>) {
+        let now = Instant::now();
+        let keep_alive = || match self.link.keep_alive_deadline_ms().map(|ms| self.began + Duration::from_millis(ms)) {
+            None => now + Duration::from_hours(24),
+            // We did not read: what the client said meanwhile is to be read first.
+            Some(passed) if passed <= now => now + KEEP_ALIVE_GRACE,
+            Some(at) => at,
+        };
+        let deadline = self.paused_until.unwrap_or_else(keep_alive);
+        timer.as_mut().reset(tokio::time::Instant::from_std(deadline));
+        bring_forward(timer, self.stall.deadline());
     }
 
     /// What the client's version has no word for stays unsaid.
-    fn say(&mut self, packet: &Packet, output: &mut BytesMut) {
+    fn say(&mut self, packet: &Packet, output: &mut Output) {
         let _: Sent = self.send(packet, output);
     }
 
-    fn send(&mut self, packet: &Packet, output: &mut BytesMut) -> Sent {
-        let before = output.len();
-        let sent = self.link.send(packet, output);
+    fn send(&mut self, packet: &Packet, output: &mut Output) -> Sent {
+        let before = output.remaining();
+        let sent = output.say(&mut self.link, packet);
         if sent == Sent::Written {
             let mut tally = Tally::default();
             tally.packet(packet);
-            tally.bytes(output.len() - before);
+            tally.bytes(output.remaining() - before);
             self.metrics.sent.add(&tally);
         }
         sent
     }
 
-    fn say_last(&mut self, farewell: Disconnect, output: &mut BytesMut) {
+    fn say_last(&mut self, farewell: Disconnect, output: &mut Output) {
         self.say(&Packet::Disconnect(farewell.in_words()), output);
     }
 
-    fn broken(&mut self, output: &mut BytesMut, reason: ReasonCode, text: &str) -> End {
+    fn broken(&mut self, output: &mut Output, reason: ReasonCode, text: impl Into<String>) -> End {
         self.say_last(Disconnect::new(reason), output);
-        End { ended: Ended::Broken(text.to_owned()), departure: Departure::Lost }
+        End { ended: Ended::Broken(text.into()), departure: Departure::Lost }
+    }
+}
+
+/// Sets the timer to `deadline` if that is earlier.
+fn bring_forward(timer: Pin<&mut Sleep>, deadline: Option<Instant>) {
+    if let Some(deadline) = deadline.map(tokio::time::Instant::from_std).filter(|at| *at < timer.deadline()) {
+        timer.reset(deadline);
     }
 }
 
@@ -366,18 +405,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn poll_write<S: AsyncWrite>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
-    output: &mut BytesMut,
+    output: &mut Output,
+    stall: &mut Stall,
 ) -> Poll<std::io::Result<()>> {
     while !output.is_empty() {
-        match stream.as_mut().poll_write(cx, output) {
+        match stream.as_mut().poll_write(cx, output.chunk()) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(written)) => output.advance(written),
+            Poll::Ready(Ok(written)) => {
+                output.advance(written);
+                stall.took(written);
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
     }
-    // An idle connection holds no buffer.
-    *output = BytesMut::new();
+    stall.flows();
     stream.poll_flush(cx)
 }
 
@@ -401,7 +443,7 @@ fn poll_read<S: AsyncRead>(
 }
 
 /// Writes the last words and closes the sending side, so that they arrive before the end.
-pub(crate) async fn say_farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, output: &mut BytesMut) {
+pub(crate) async fn say_farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, output: &mut impl Buf) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     if stream.write_all_buf(output).await.is_err() || stream.shutdown().await.is_err() {
         return;
@@ -413,3 +455,6 @@ pub(crate) async fn say_farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut
         left -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

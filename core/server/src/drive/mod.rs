@@ -4,5 +4,7 @@ pub(crate) mod allowance;
 pub(crate) mod connection;
 pub(crate) mod mountpoint;
 pub(crate) mod outbox;
+mod output;
 pub(crate) mod realm;
+pub(crate) mod stall;
 pub(crate) mod system;

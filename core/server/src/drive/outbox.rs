@@ -1,22 +1,24 @@
 //! What a realm has for one connection and the connection has not taken yet.
 //!
-//! A realm never waits for a connection: it puts packets here and goes on. The bound: QoS 0 messages are
-//! dropped, and counted, above [`QOS_0_BYTES_MAX`]; QoS 1 and 2 messages are bounded by the client's
-//! window, which the realm keeps; answers are bounded because the connection stops reading requests
-//! while its own output is stuck.
+//! A realm never waits for a connection: it puts packets here and goes on. Where more than [`PARK_BYTES`] wait, the
+//! connection is parked: the realm gives it no message more until there are less than [`RESUME_BYTES`]. So what waits
+//! here is bounded by that, by what one turn gives ([`postern_realm::TURN_BYTES`]), and by the answers to what the client
+//! asked for, which it cannot do while its own output is stuck.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Mutex;
 
 use futures_util::task::AtomicWaker;
 use postern_mqtt::Packet;
-use postern_mqtt::packet::{Disconnect, QoS};
+use postern_mqtt::packet::Disconnect;
+use postern_realm::held_bytes;
 
-/// Bytes of packets waiting, above which QoS 0 messages are dropped.
-const QOS_0_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes waiting, above which the connection is parked.
+pub(crate) const PARK_BYTES: usize = 1024 * 1024;
 
-/// Estimated cost of a packet beside its topic and payload, in bytes.
-const PACKET_OVERHEAD_BYTES: usize = 64;
+/// Bytes waiting, below which a parked connection goes on.
+pub(crate) const RESUME_BYTES: usize = 256 * 1024;
 
 /// Between a realm, which puts, and a connection, which takes.
 #[derive(Default)]
@@ -27,9 +29,9 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
-    packets: Vec<Packet>,
+    packets: VecDeque<Packet>,
     bytes: usize,
-    dropped: u64,
+    parked: bool,
     close: Option<Close>,
 }
 
@@ -40,27 +42,30 @@ pub(crate) struct Close {
     pub(crate) farewell: Option<Disconnect>,
 }
 
+/// What there is for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Nothing,
+    Packets,
+    /// The connection is to end, whether or not it can take what is before.
+    Close,
+}
+
 /// What a connection took.
 #[derive(Default)]
 pub(crate) struct Taken {
-    pub(crate) packets: Vec<Packet>,
+    pub(crate) packets: VecDeque<Packet>,
     pub(crate) close: Option<Close>,
-    /// QoS 0 messages dropped since the last time.
-    pub(crate) dropped: u64,
+    /// The connection was parked, and the realm must learn that it goes on.
+    pub(crate) resumed: bool,
 }
 
 impl Outbox {
     /// Adds a packet. The connection learns of it by the next [`Outbox::wake`].
     pub(crate) fn put(&self, packet: Packet) {
-        let cost = cost(&packet);
         let Ok(mut waiting) = self.waiting.lock() else { return };
-        let droppable = matches!(&packet, Packet::Publish(publish) if publish.qos == QoS::AtMostOnce);
-        if droppable && waiting.bytes + cost > QOS_0_BYTES_MAX {
-            waiting.dropped += 1;
-            return;
-        }
-        waiting.bytes += cost;
-        waiting.packets.push(packet);
+        waiting.bytes += cost(&packet);
+        waiting.packets.push_back(packet);
     }
 
     /// Ends the connection after what was put before. The first call counts.
@@ -69,6 +74,14 @@ impl Outbox {
         if waiting.close.is_none() {
             waiting.close = Some(Close { farewell });
         }
+    }
+
+    /// Parks the connection if too much waits for it; whether it did.
+    pub(crate) fn park(&self) -> bool {
+        let Ok(mut waiting) = self.waiting.lock() else { return false };
+        let parks = !waiting.parked && waiting.bytes > PARK_BYTES;
+        waiting.parked |= parks;
+        parks
     }
 
     /// Tells the connection to look.
@@ -81,47 +94,67 @@ impl Outbox {
         self.waker.register(waker);
     }
 
-    /// Whether there is something to take.
-    pub(crate) fn has_something(&self) -> bool {
-        self.waiting.lock().is_ok_and(|waiting| !waiting.packets.is_empty() || waiting.close.is_some())
+    /// What there is to take.
+    pub(crate) fn contents(&self) -> Contents {
+        match self.waiting.lock() {
+            Ok(waiting) if waiting.close.is_some() => Contents::Close,
+            Ok(waiting) if !waiting.packets.is_empty() => Contents::Packets,
+            _ => Contents::Nothing,
+        }
     }
 
-    /// Takes all there is.
-    pub(crate) fn take(&self) -> Taken {
+    /// Takes packets of about `room` bytes, one more at most. Where the connection is to end, what is left then never
+    /// goes out: its client was too slow for it.
+    pub(crate) fn take(&self, room: usize) -> Taken {
         let Ok(mut waiting) = self.waiting.lock() else { return Taken::default() };
-        waiting.bytes = 0;
-        Taken {
-            packets: mem::take(&mut waiting.packets),
-            close: waiting.close.take(),
-            dropped: mem::take(&mut waiting.dropped),
-        }
+        let packets = waiting.take(room);
+        let resumed = waiting.parked && waiting.bytes < RESUME_BYTES;
+        waiting.parked &= !resumed;
+        Taken { packets, close: waiting.close.take(), resumed }
     }
 }
 
-fn cost(packet: &Packet) -> usize {
-    match packet {
-        Packet::Publish(publish) => {
-            publish.message.payload.len() + publish.message.topic.as_str().len() + PACKET_OVERHEAD_BYTES
+impl Waiting {
+    fn take(&mut self, room: usize) -> VecDeque<Packet> {
+        if self.bytes <= room {
+            self.bytes = 0;
+            return mem::take(&mut self.packets);
         }
-        _ => PACKET_OVERHEAD_BYTES,
+        let left = self.bytes.saturating_sub(room);
+        let mut taken = VecDeque::new();
+        while self.bytes > left {
+            let Some(packet) = self.packets.pop_front() else { break };
+            self.bytes -= cost(&packet);
+            taken.push_back(packet);
+        }
+        taken
     }
+}
+
+/// What a waiting packet is charged with, in bytes.
+fn cost(packet: &Packet) -> usize {
+    let own = match packet {
+        Packet::Publish(publish) => held_bytes(&publish.message) + publish.subscription_ids.len() * size_of::<u32>(),
+        Packet::SubAck(ack) | Packet::UnsubAck(ack) => ack.reasons.len(),
+        _ => 0,
+    };
+    size_of::<Packet>() + own
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-    use postern_mqtt::Topic;
-    use postern_mqtt::packet::{Message, Publish};
+    use postern_mqtt::packet::{Message, Publish, QoS};
+    use postern_mqtt::{ReasonCode, Topic};
 
     use super::*;
 
-    fn publish(qos: QoS) -> Packet {
-        let message = Message::new(Topic::new("t").unwrap(), Bytes::from(vec![0; 100 * 1024]));
+    fn publish(payload: usize) -> Packet {
+        let message = Message::new(Topic::new("t").unwrap(), vec![0; payload].into());
         Packet::Publish(Publish {
             dup: false,
-            qos,
+            qos: QoS::AtMostOnce,
             retain: false,
             packet_id: None,
             message: Arc::new(message),
@@ -131,24 +164,57 @@ mod tests {
     }
 
     #[test]
-    fn qos_0_is_dropped_and_counted_above_the_bound_and_qos_1_is_not() {
+    fn it_is_parked_once_above_the_high_mark_and_resumed_once_below_the_low_one() {
         let outbox = Outbox::default();
-        for _ in 0..20 {
-            outbox.put(publish(QoS::AtMostOnce));
+        let one = 64 * 1024;
+        let mut put = 0;
+        while !outbox.park() {
+            outbox.put(publish(one));
+            put += 1;
         }
-        outbox.put(publish(QoS::AtLeastOnce));
-        let taken = outbox.take();
-        assert_eq!(taken.packets.len(), 11);
-        assert_eq!(taken.dropped, 10);
-        outbox.put(publish(QoS::AtMostOnce));
-        assert_eq!(outbox.take().packets.len(), 1, "room again after the connection took what there was");
+        assert_eq!(put, PARK_BYTES / one, "the charge beside the payload makes the last one too many");
+        outbox.put(publish(one));
+        assert!(!outbox.park(), "told once");
+        let mut resumed_after = 0;
+        while !outbox.take(one).resumed {
+            resumed_after += 1;
+        }
+        assert!(resumed_after >= (PARK_BYTES - RESUME_BYTES) / one, "{resumed_after}");
+        assert!(!outbox.take(one).resumed, "told once");
+        assert!(!outbox.park());
     }
 
     #[test]
-    fn the_first_close_counts() {
+    fn packets_are_taken_in_their_order_as_far_as_there_is_room() {
         let outbox = Outbox::default();
-        outbox.close(Some(Disconnect::new(postern_mqtt::ReasonCode::SESSION_TAKEN_OVER)));
+        for n in 0..10 {
+            outbox.put(publish(1000 + n));
+        }
+        let mut lengths = Vec::new();
+        let mut parts = 0;
+        while outbox.contents() == Contents::Packets {
+            let packets = outbox.take(2500).packets;
+            assert!(!packets.is_empty() && packets.len() <= 3, "{}", packets.len());
+            parts += 1;
+            for packet in packets {
+                let Packet::Publish(publish) = packet else { unreachable!() };
+                lengths.push(publish.message.payload.len());
+            }
+        }
+        assert!(parts > 3);
+        assert_eq!(lengths, (1000..1010).collect::<Vec<_>>());
+        outbox.put(publish(0));
+        assert_eq!(outbox.take(usize::MAX).packets.len(), 1);
+        assert_eq!(outbox.waiting.lock().unwrap().bytes, 0);
+    }
+
+    #[test]
+    fn the_first_close_counts_and_is_seen_whatever_waits_before_it() {
+        let outbox = Outbox::default();
+        outbox.put(publish(1000));
+        outbox.close(Some(Disconnect::new(ReasonCode::SESSION_TAKEN_OVER)));
         outbox.close(None);
-        assert!(outbox.take().close.is_some_and(|close| close.farewell.is_some()));
+        assert_eq!(outbox.contents(), Contents::Close);
+        assert!(outbox.take(1).close.is_some_and(|close| close.farewell.is_some()));
     }
 }

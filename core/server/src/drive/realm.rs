@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Attach { conn: ConnId, connect: Box<Connect>, owner: Owner, rights: Rights, greeting: Box<ConnAck>, seat: Seat },
     /// What came in one read.
     Packets { conn: ConnId, packets: Vec<Packet> },
+    /// The connection was parked and has taken most of what it was given.
+    Resumed { conn: ConnId },
     /// The connection is gone.
     Detach { conn: ConnId, departure: Departure },
 }
@@ -62,7 +64,8 @@ pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>
     loop {
         let telling = watch.system.next().filter(|_| realm.hears_announcements());
         let own = realm.next_deadline_ms().map(|ms| began + Duration::from_millis(ms));
-        let received = receive(&mut mailbox, &mut commands, own.into_iter().chain(telling).min()).await;
+        let received =
+            receive(&mut mailbox, &mut commands, own.into_iter().chain(telling).min(), realm.has_more()).await;
         if received == Some(0) {
             return;
         }
@@ -79,12 +82,12 @@ pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>
         // Before anybody is woken: who has an answer finds it counted.
         watch.metrics.set(held);
         let mut entered = Vec::new();
-        deliver(&mut effects, &mut seats, &mut watch, &mut entered);
+        deliver(&mut effects, &mut seats, &mut watch, &mut entered, &mut inputs);
         if realm.hears_announcements() {
             watch.system.came_and_went(&seats_of(&seats, &entered), &gone_from(&seats, &gone), &mut inputs);
             if !inputs.is_empty() {
                 realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-                deliver(&mut effects, &mut seats, &mut watch, &mut entered);
+                deliver(&mut effects, &mut seats, &mut watch, &mut entered, &mut inputs);
             }
         }
         watch.log.tell(held.dropped, Instant::now());
@@ -114,12 +117,21 @@ fn gone_from<'s>(seats: &'s HashMap<ConnId, Seat>, gone: &[(ConnId, Gone)]) -> V
     gone.iter().filter_map(with).collect()
 }
 
-/// The number of commands received; none where the realm's own deadline came first.
+/// The number of commands received; none where the realm has something to do first.
 async fn receive(
     mailbox: &mut mpsc::Receiver<Command>,
     commands: &mut Vec<Command>,
     deadline: Option<Instant>,
+    has_more: bool,
 ) -> Option<usize> {
+    if has_more {
+        // Connections get to take what they were given.
+        return tokio::select! {
+            biased;
+            received = mailbox.recv_many(commands, TURN_COMMANDS) => Some(received),
+            () = tokio::task::yield_now() => None,
+        };
+    }
     let Some(deadline) = deadline else {
         return Some(mailbox.recv_many(commands, TURN_COMMANDS).await);
     };
@@ -145,6 +157,7 @@ fn accept(
         Command::Packets { conn, packets } => {
             inputs.extend(packets.into_iter().map(|packet| Input::Packet { conn, packet }));
         }
+        Command::Resumed { conn } => inputs.push(Input::Resumed { conn }),
         Command::Detach { conn, departure } => {
             gone.push((conn, if matches!(departure, Departure::Lost) { Gone::Lost } else { Gone::Goodbye }));
             inputs.push(Input::Closed { conn, departure });
@@ -152,8 +165,15 @@ fn accept(
     }
 }
 
-/// Hands the effects over and wakes each connection once.
-fn deliver(effects: &mut Vec<Effect>, seats: &mut HashMap<ConnId, Seat>, watch: &mut Watch, entered: &mut Vec<ConnId>) {
+/// Hands the effects over and wakes each connection once. Those that now have too much waiting are parked with the next
+/// turn.
+fn deliver(
+    effects: &mut Vec<Effect>,
+    seats: &mut HashMap<ConnId, Seat>,
+    watch: &mut Watch,
+    entered: &mut Vec<ConnId>,
+    inputs: &mut Vec<Input>,
+) {
     let mut touched: Vec<ConnId> = Vec::new();
     for effect in effects.drain(..) {
         let (Effect::Send { conn, .. } | Effect::Close { conn, .. } | Effect::Refused { conn, .. }) = &effect;
@@ -184,6 +204,9 @@ fn deliver(effects: &mut Vec<Effect>, seats: &mut HashMap<ConnId, Seat>, watch: 
     touched.dedup();
     for conn in touched {
         if let Some(seat) = seats.get(&conn) {
+            if seat.outbox.park() {
+                inputs.push(Input::Parked { conn });
+            }
             seat.outbox.wake();
         }
     }

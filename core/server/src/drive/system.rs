@@ -301,6 +301,7 @@ impl Loads {
 mod tests {
     use std::collections::BTreeMap;
 
+    use postern_mqtt::packet::{Connect, Version};
     use postern_realm::Stats;
 
     use super::*;
@@ -327,7 +328,7 @@ mod tests {
         let began = Instant::now();
         let mut system = system(SysTopics::default(), began);
         let mut tally = Tally::default();
-        tally.packet(&Packet::PingReq);
+        tally.packet(&Packet::Connect(Box::new(Connect::new(Version::V5, "a"))));
         tally.packet(&Packet::PingReq);
         tally.bytes(20);
         system.metrics.received.add(&tally);

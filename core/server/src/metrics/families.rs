@@ -230,11 +230,16 @@ impl Metrics {
         families.gauge("postern_shared_subscriptions", help, each(|s| s.shared_subscriptions as u64));
         families.gauge("postern_retained_messages", "Retained messages.", each(|s| s.retained as u64));
         families.gauge("postern_retained_bytes", "Memory of retained messages.", each(|s| s.retained_bytes as u64));
-        let help = "SUBSCRIBE packets whose replay of retained messages ended at a limit.";
-        families.counter("postern_retained_replays_cut_total", help, each(|s| s.dropped.replay_cut));
+        let help = "Connections closed because their client did not take what was sent to it.";
+        let slow: Vec<_> = self.each_realm(|labels, realm| (labels, realm.closed_as_slow_total()));
+        families.counter("postern_slow_consumers_closed_total", help, slow);
         let help = "Messages that wait for a window or for their client.";
         families.gauge("postern_queued_messages", help, each(|s| s.queued as u64));
-        families.gauge("postern_queued_bytes", "Memory of these.", each(|s| s.queued_bytes as u64));
+        families.gauge(
+            "postern_queued_bytes",
+            "Memory of these and of those in flight.",
+            each(|s| s.queued_bytes as u64),
+        );
         let help = "Messages of QoS 1 and 2 sent and not yet acknowledged to the end.";
         families.gauge("postern_inflight_messages", help, each(|s| s.in_flight as u64));
         let help = "QoS 2 packet identifiers received and not yet released.";

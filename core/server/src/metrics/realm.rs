@@ -19,19 +19,19 @@ pub(crate) struct RealmMetrics {
     pub(crate) refused: Refusals,
     /// How often publishers were made to wait.
     pub(crate) delays: Delays,
-    slow_consumers: AtomicU64,
+    closed_as_slow: AtomicU64,
     /// Written once a turn and read by who looks: nobody waits for it longer than a copy takes.
     stats: Mutex<Stats>,
 }
 
 impl RealmMetrics {
-    /// QoS 0 messages were dropped, since their subscriber reads too slowly.
-    pub(crate) fn dropped_for_slow_consumer(&self, messages: u64) {
-        self.slow_consumers.fetch_add(messages, Relaxed);
+    /// A connection was closed, since its client does not take what is sent to it.
+    pub(crate) fn closed_as_slow(&self) {
+        self.closed_as_slow.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn slow_consumer_total(&self) -> u64 {
-        self.slow_consumers.load(Relaxed)
+    pub(crate) fn closed_as_slow_total(&self) -> u64 {
+        self.closed_as_slow.load(Relaxed)
     }
 
     pub(crate) fn set(&self, stats: Stats) {
@@ -70,7 +70,7 @@ impl RealmMetrics {
             ("queue_full", dropped.queue_full),
             ("reserved_topic", dropped.reserved_topic),
             ("retained_full", dropped.retained_full),
-            ("slow_consumer", self.slow_consumer_total()),
+            ("slow_consumer", dropped.slow_consumer),
             ("too_large", dropped.too_large),
         ]
     }

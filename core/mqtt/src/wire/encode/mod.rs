@@ -31,7 +31,7 @@ pub enum Sent {
 
 /// Appends `packet` as it looks in `version`. What the version lacks is left out.
 pub fn encode(version: Version, packet: &Packet, output: &mut BytesMut) -> Sent {
-    encode_within(Style { version, keep: Keep::ALL, naming: Naming::Name }, usize::MAX, packet, output)
+    encode_within(Style { version, keep: Keep::ALL, naming: Naming::Name, apart: false }, usize::MAX, packet, output)
 }
 
 /// What is said beyond the necessary.
@@ -54,6 +54,8 @@ pub(crate) struct Style {
     pub(crate) keep: Keep,
     /// Of the topic of a PUBLISH; 3.x has the name alone.
     pub(crate) naming: Naming,
+    /// The payload of a PUBLISH is counted and not written: it goes out behind the rest, from where it is.
+    pub(crate) apart: bool,
 }
 
 impl Style {
@@ -72,11 +74,19 @@ pub(crate) fn encode_within(style: Style, max_bytes: usize, packet: &Packet, out
     if total > max_bytes {
         return Sent::TooLarge;
     }
-    output.reserve(total);
+    let apart = if style.apart { payload_bytes(packet) } else { 0 };
+    output.reserve(total - apart);
     output.u8(first);
     output.var_int(length);
     body(style, packet, output);
     Sent::Written
+}
+
+fn payload_bytes(packet: &Packet) -> usize {
+    match packet {
+        Packet::Publish(publish) => publish.message.payload.len(),
+        _ => 0,
+    }
 }
 
 /// Type and flags; none for a packet that cannot be said.

@@ -45,7 +45,7 @@ pub(super) fn publish(style: Style, publish: &Publish, sink: &mut impl Sink) {
             message_properties(message, expiry, put);
         });
     }
-    sink.put(&message.payload);
+    if style.apart { sink.skip(message.payload.len()) } else { sink.put(&message.payload) }
 }
 
 /// The properties of a message, with the expiry that holds for this receiver.
