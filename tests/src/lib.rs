@@ -13,6 +13,7 @@
 
 pub mod alive;
 pub mod broker;
+pub mod clients;
 pub mod der;
 pub mod hello;
 pub mod http;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -122,14 +121,4 @@ pub fn run(program: &str, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> Ran 
 /// The Python that has paho-mqtt.
 pub fn python() -> PathBuf {
     std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from)
-}
-
-/// Runs a scenario of `tests/paho/scenarios.py` against a plain listener.
-pub fn paho(scenario: &str, version: &str, address: SocketAddr, more: &[&str]) -> Ran {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho/scenarios.py");
-    let port = address.port().to_string();
-    let ip = address.ip().to_string();
-    let fixed = [script, scenario, version, &ip, &port];
-    let arguments = fixed.iter().chain(more).collect::<Vec<_>>();
-    run(&python().to_string_lossy(), &arguments.iter().map(|argument| OsStr::new(**argument)).collect::<Vec<_>>(), b"")
 }

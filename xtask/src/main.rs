@@ -1,6 +1,7 @@
 //! The tasks of this repository, one file per command: `cargo xtask help`.
 
 mod build_plugins;
+mod clients;
 mod conformance;
 mod debian;
 mod failure;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Task {
     /// Build the guests under `plugins/` into components: target/plugins/NAME.wasm.
     BuildPlugins(build_plugins::Arguments),
+    /// Play the clients that people use against every transport and version, and print a table.
+    Conformance(clients::Arguments),
     /// Write tests/conformance.md: which test holds which statement of the MQTT standards.
     ConformanceTable(conformance::Arguments),
     /// Build everything, then show what the gate does through real sockets, and leave the broker running.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome: Result<(), Failure> = match arguments.task {
         Task::BuildPlugins(arguments) => build_plugins::run(&arguments),
+        Task::Conformance(arguments) => clients::run(&arguments),
         Task::ConformanceTable(arguments) => conformance::run(&arguments),
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Test => test::run(),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, on a machine that has nothing but a Rust toolchain.
 
-mod prerequisites;
+pub(crate) mod prerequisites;
 mod tally;
 
 use std::io::{BufRead, BufReader};
@@ -14,6 +14,9 @@ use tally::Tally;
 
 /// A cargo workspace of hostile guests for the tests of the plugin host.
 const HOSTILE_GUESTS: &str = "tests/guests";
+
+/// The program that plays rumqttc, a cargo workspace, too.
+const PLAYS_RUMQTTC: &str = "tests/clients/rumqttc";
 
 /// Any free port, so that a broker that runs here already disturbs nobody.
 const FREE_PORT: (&str, &str) = ("POSTERN_LISTENERS__SSL__DEFAULT__BIND", "127.0.0.1:0");
@@ -65,10 +68,10 @@ pub(crate) fn run() -> Result<(), Failure> {
     report.conclude()
 }
 
-/// Formats are checked in all three workspaces: the guests are not members of the first.
+/// Formats are checked in all workspaces: the guests and clients are not members of the first.
 fn formatted() -> Result<(), Failure> {
     let mut outcome = cargo(&["fmt", "--all", "--check"]);
-    for workspace in ["plugins", HOSTILE_GUESTS] {
+    for workspace in ["plugins", HOSTILE_GUESTS, PLAYS_RUMQTTC] {
         let manifest = format!("{workspace}/Cargo.toml");
         if repository::root().join(&manifest).exists() {
             outcome = outcome.and(cargo(&["fmt", "--all", "--check", "--manifest-path", &manifest]));

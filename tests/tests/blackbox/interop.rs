@@ -1,87 +1,53 @@
 //! Clients that were written elsewhere: mosquitto's programs, paho-mqtt, rumqttc.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_tests::alive::{assert_alive, unique};
+use postern_tests::clients::matrix::{Library, Transport, Version};
+use postern_tests::clients::scenarios::ALL;
+use postern_tests::clients::site::Site;
+use postern_tests::clients::stage::{End, Stage, message};
 use postern_tests::programs;
-use rumqttc::{TlsConfiguration, Transport};
+use postern_tests::shared::Shared;
+use rumqttc::TlsConfiguration;
+use serde_json::json;
 
 use crate::fixture::{PLAIN, gate, name};
 
-/// `mosquitto_pub` and `mosquitto_sub` against the plain broker.
-fn mosquitto(version: &str, more: &[&str]) -> Vec<String> {
-    let address = PLAIN.get().control();
-    let port = address.port().to_string();
-    let fixed = ["-h", "127.0.0.1", "-p", &port, "-V", version];
-    fixed.iter().chain(more).map(|&argument| argument.to_owned()).collect()
-}
+/// A broker with a listener for each transport.
+static SITE: Shared<Site> = Shared::new(Site::start);
 
-/// A subscriber that is subscribed.
-fn listening(arguments: &[String]) -> programs::Running {
-    // `-d` tells of the SUBACK; into a pipe the program would keep its lines until it ends.
-    let fixed = ["-oL", "mosquitto_sub", "-d"].map(str::to_owned);
-    let running = programs::start("stdbuf", &[&fixed, arguments].concat());
-    running.says("Subscribed");
-    running
-}
-
-const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
-
-#[test]
-fn mosquitto_publishes_and_subscribes_at_each_qos() {
-    let broker = PLAIN.get();
-    for version in VERSIONS {
-        for qos in ["0", "1", "2"] {
-            let topic = unique("mosquitto/qos");
-            let subscriber = listening(&mosquitto(version, &["-t", &topic, "-q", qos, "-C", "1", "-v"]));
-            let message = format!("by {version} at {qos}");
-            programs::run("mosquitto_pub", &mosquitto(version, &["-t", &topic, "-q", qos, "-m", &message]), b"")
-                .succeeded();
-            subscriber.says(&format!("{topic} {message}"));
-            subscriber.ends().succeeded();
+/// Plays all scenarios over TCP, in all versions at the same time.
+fn plays(library: &str) {
+    let site = SITE.get();
+    let library = Library::named(library);
+    std::thread::scope(|scope| {
+        for &version in library.versions {
+            let site = &site;
+            scope.spawn(move || {
+                let log = site.broker.dir().join(format!("{}-{version}.log", library.name));
+                let at = site.at(Transport::Tcp, version);
+                let mut stage = Stage::start(&library.program(), version, at, &log);
+                for scenario in ALL.iter().filter(|scenario| scenario.since <= version) {
+                    let played = stage.play(scenario.name, scenario.play);
+                    assert!(!matches!(played, Err(End::Failed(_))), "{} {version}: {played:?}", scenario.name);
+                }
+            });
         }
-    }
-    assert_alive(&broker);
+    });
+    assert_alive(&site.broker);
 }
 
 #[test]
-fn mosquitto_finds_retained_messages_and_sessions_again() {
-    let broker = PLAIN.get();
-    for version in ["mqttv311", "mqttv5"] {
-        let (topic, id) = (unique("mosquitto/kept"), unique("mosquitto"));
-        let publish = |more: &[&str]| {
-            let arguments = mosquitto(version, &[&["-t", &topic, "-q", "1"], more].concat());
-            programs::run("mosquitto_pub", &arguments, b"").succeeded();
-        };
-        publish(&["-m", "retained", "-r"]);
-        let once = mosquitto(version, &["-t", &topic, "-C", "1", "-F", "%r %p"]);
-        assert!(programs::run("mosquitto_sub", &once, b"").succeeded().contains("1 retained"));
-        publish(&["-n", "-r"]);
-        // A session: subscribe and go, be sent something, come back.
-        let mut session = vec!["-t", &topic, "-q", "1", "-c", "-i", &id];
-        if version == "mqttv5" {
-            session.extend(["-x", "300"]);
-        }
-        programs::run("mosquitto_sub", &mosquitto(version, &[&session[..], &["-E"]].concat()), b"").succeeded();
-        publish(&["-m", "while away"]);
-        let back = mosquitto(version, &[&session[..], &["-C", "1"]].concat());
-        assert!(programs::run("mosquitto_sub", &back, b"").succeeded().contains("while away"));
-    }
-    assert_alive(&broker);
+fn mosquitto_plays_the_scenarios() {
+    plays("mosquitto");
 }
 
 #[test]
-fn mosquitto_leaves_a_will() {
-    let broker = PLAIN.get();
-    let topic = unique("mosquitto/will");
-    let witness = listening(&mosquitto("mqttv5", &["-t", &topic, "-C", "1"]));
-    let lost = mosquitto("mqttv5", &["-t", &unique("other"), "--will-topic", &topic, "--will-payload", "lost"]);
-    // Dropped, it is killed: no goodbye.
-    drop(listening(&lost));
-    witness.says("lost");
-    witness.ends().succeeded();
-    assert_alive(&broker);
+fn paho_plays_the_scenarios() {
+    plays("paho-mqtt");
 }
 
 #[test]
@@ -106,33 +72,39 @@ fn mosquitto_enters_by_its_certificate() {
     gate.assert_alive();
 }
 
-#[test]
-fn paho_plays_its_scenarios() {
-    let broker = PLAIN.get();
-    std::thread::scope(|scope| {
-        for version in ["3.1.1", "5"] {
-            let broker = &broker;
-            scope.spawn(move || {
-                for scenario in ["qos", "order", "wildcards", "retained", "will", "session", "takeover"] {
-                    let ran = programs::paho(scenario, version, broker.control(), &[]);
-                    assert_eq!(ran.code, Some(0), "{scenario} {version}: {}", ran.text);
-                }
-            });
-        }
-    });
-    programs::paho("options", "5", broker.control(), &[]).succeeded();
-    assert_alive(&broker);
-}
-
+/// Two tenants by the names that they ask for, with the same client identifier and the same topic.
 #[test]
 fn paho_members_of_two_tenants_never_meet() {
     let gate = gate();
     let dir = gate.broker.dir();
     let (acme, globex) = gate.twins("paho");
-    let (acme, globex) = (acme.write(dir, "paho-acme"), globex.write(dir, "paho-globex"));
-    let files = [dir.join("server-ca.pem"), acme.0, acme.1, globex.0, globex.1].map(|path| path.display().to_string());
-    for version in ["3.1.1", "5"] {
-        programs::paho("tenants", version, gate.at("mutual"), &files.each_ref().map(String::as_str)).succeeded();
+    let port = gate.at("mutual").port();
+    let member = |server_name: &str, (certificate, key): (PathBuf, PathBuf), version: Version| {
+        json!({
+            "transport": "ssl", "version": version.to_string(), "host": "127.0.0.1", "port": port,
+            "server_name": server_name, "ca": dir.join("server-ca.pem"), "certificate": certificate, "key": key,
+        })
+    };
+    for version in [Version::V3_1_1, Version::V5] {
+        let at = [
+            member(name::ACME, acme.write(dir, "paho-acme"), version),
+            member(name::GLOBEX, globex.write(dir, "paho-globex"), version),
+        ];
+        let log = dir.join("paho-tenants.log");
+        let mut stage = Stage::start(&Library::named("paho-mqtt").program(), version, json!({}), &log);
+        for (client, at) in ["acme", "globex"].iter().zip(&at) {
+            stage.enter(client, &json!({ "id": "same", "at": at })).unwrap();
+            stage.subscribe(client, "state", 1).unwrap();
+        }
+        for client in ["acme", "globex"] {
+            stage.publish(client, &message("state", client, 1)).unwrap();
+        }
+        for client in ["acme", "globex"] {
+            // What is heard first is one's own: of the other's nothing came before it, and nothing comes after.
+            stage.hears(client, &message("state", client, 1)).unwrap();
+            stage.publish(client, &message("state", "fence", 1)).unwrap();
+            stage.hears(client, &message("state", "fence", 1)).unwrap();
+        }
     }
     gate.assert_alive();
 }
@@ -225,7 +197,7 @@ fn rumqttc_enters_by_its_certificate_and_trusts_the_brokers() {
         .with_client_auth_cert(credentials.chain.clone(), credentials.private_key())
         .unwrap();
     let mut options = MqttOptions::new(&named, name::DEFAULT, gate.at("mutual").port());
-    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
+    options.set_transport(rumqttc::Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls))));
     let (_client, mut connection) = Client::new(options, 10);
     until(
         |within| connection.recv_timeout(within).unwrap().unwrap(),

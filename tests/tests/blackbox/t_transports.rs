@@ -1,20 +1,22 @@
 //! and the ways in beside plain TCP and TLS: WebSocket, the PROXY protocol, access rules, rates.
 
-use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use postern_tests::alive::{assert_alive, unique};
 use postern_tests::broker::{Broker, Setup};
+use postern_tests::clients::matrix::{Library, Version};
+use postern_tests::clients::scenarios::ALL;
+use postern_tests::clients::stage::Stage;
 use postern_tests::hello::{self, Answer};
 use postern_tests::journal::Line;
-use postern_tests::programs;
 use postern_tests::raw::{self, ANSWER_WITHIN, Duplex, RawClient};
 use postern_tests::shared::Shared;
 use postern_tests::tls;
 use postern_tests::wire::{self, Connect, V3_1_1, V5, kind};
 use rustls::AlertDescription;
+use serde_json::json;
 
 use crate::fixture::{Certificates, REQUIRED, entry, listener, mtls_identity, name, namespace_lookup};
 use crate::frames::{BINARY, Frames, ask, frame, request};
@@ -267,37 +269,47 @@ fn the_tenant_comes_from_the_tls_name_and_another_host_is_misdirected() {
     assert_alive(&secure.broker);
 }
 
-/// Runs paho-mqtt over WebSocket.
-fn paho(version: &str, host: &str, port: u16, files: &[String]) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/paho/websockets.py");
-    let port = port.to_string();
-    let fixed = [script, version, host, &port];
-    let arguments: Vec<&OsStr> = fixed.into_iter().chain(files.iter().map(String::as_str)).map(OsStr::new).collect();
-    programs::run(&programs::python().to_string_lossy(), &arguments, b"").succeeded();
-}
-
-#[test]
-fn paho_speaks_websocket() {
-    let broker = WEB.get();
-    for version in ["3.1.1", "5"] {
-        paho(version, "127.0.0.1", broker.address("ws:web").port(), &[]);
-    }
-    assert_alive(&broker);
-}
-
+/// paho-mqtt over secure WebSocket; `cargo xtask conformance` plays more.
 #[test]
 fn paho_speaks_secure_websocket_with_its_certificate() {
     let secure = SECURE.get();
     let dir = secure.broker.dir();
     let device = unique("paho-wss");
     let (certificate, key) = secure.certificates.acme_ca.device(&device).write(dir, &device);
-    let files = [dir.join("server-ca.pem"), certificate, key].map(|path| path.display().to_string());
-    for version in ["3.1.1", "5"] {
-        paho(version, name::DEFAULT, secure.broker.address("wss:mutual").port(), &files);
+    for version in [Version::V3_1_1, Version::V5] {
+        let at = json!({
+            "transport": "wss", "version": version.to_string(), "host": name::DEFAULT,
+            "port": secure.broker.address("wss:mutual").port(),
+            "ca": dir.join("server-ca.pem"), "certificate": certificate, "key": key,
+        });
+        let program = Library::named("paho-mqtt").program();
+        let mut stage = Stage::start(&program, version, at, &dir.join("paho-wss.log"));
+        // The sizes need each of the three lengths that a frame may have.
+        for wanted in ["round trips", "payload sizes"] {
+            let scenario = ALL.iter().find(|scenario| scenario.name == wanted).unwrap();
+            stage.play(wanted, scenario.play).unwrap();
+        }
     }
     let admitted = |line: &Line| line.says("admitted") && line.text("username") == device;
     secure.broker.journal.expect(0, "admitted", admitted);
     assert_alive(&secure.broker);
+}
+
+/// paho-mqtt over WebSocket.
+#[test]
+fn paho_speaks_websocket() {
+    let broker = WEB.get();
+    let address = broker.address("ws:web");
+    for version in [Version::V3_1_1, Version::V5] {
+        let at = json!({
+            "transport": "ws", "version": version.to_string(), "host": "127.0.0.1", "port": address.port(),
+        });
+        let program = Library::named("paho-mqtt").program();
+        let mut stage = Stage::start(&program, version, at, &broker.dir().join("paho-ws.log"));
+        let scenario = ALL.iter().find(|scenario| scenario.name == "payload sizes").unwrap();
+        stage.play(scenario.name, scenario.play).unwrap();
+    }
+    assert_alive(&broker);
 }
 
 const PROXY: &str = "proxy_protocol = true, proxy_protocol_trusted = [\"127.0.0.0/8\"], proxy_protocol_timeout = 2s";

@@ -23,13 +23,13 @@ const PAHO_PROBE: &str = "from paho.mqtt.enums import CallbackAPIVersion";
 
 /// What was found or installed.
 #[derive(Debug, Default)]
-pub(super) struct Prerequisites {
+pub(crate) struct Prerequisites {
     /// The Python that has paho-mqtt.
-    pub(super) python: Option<PathBuf>,
+    pub(crate) python: Option<PathBuf>,
 }
 
 /// Installs what is missing.
-pub(super) fn ensure() -> Result<Prerequisites, Failure> {
+pub(crate) fn ensure() -> Result<Prerequisites, Failure> {
     let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| !is_on_path(program)).map(|(_, package)| *package).collect();
     missing.dedup();
@@ -41,7 +41,8 @@ pub(super) fn ensure() -> Result<Prerequisites, Failure> {
     Ok(Prerequisites { python: Some(python) })
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program can be started by its name.
+pub(crate) fn is_on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).is_file()))
 }
 
