@@ -18,6 +18,7 @@ pub mod der;
 pub mod hello;
 pub mod http;
 pub mod journal;
+pub mod mutation;
 pub mod pki;
 pub mod programs;
 pub mod raw;

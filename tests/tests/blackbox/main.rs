@@ -5,6 +5,7 @@
 // A failed step ends the case; here is no caller who could do better.
 #![allow(clippy::unwrap_used, clippy::doc_markdown)]
 
+mod a_18_mutations;
 mod a_framing;
 mod b_auth;
 mod b_connect;
