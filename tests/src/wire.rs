@@ -384,24 +384,9 @@ impl Packet {
     }
 }
 
-/// The bytes of a property in a list with its length in front.
+/// The bytes of a property in a list with its length in front, as in [`take_properties`].
 fn property(section: &[u8], wanted: u8) -> Option<Vec<u8>> {
-    let (length, rest) = take_varint(section);
-    let mut list = &rest[..length];
-    while let Some((&id, rest)) = list.split_first() {
-        let (value, rest) = match id {
-            0x24 | 0x25 | 0x28 | 0x29 | 0x2A => rest.split_at(1),
-            0x13 | 0x21 | 0x22 => rest.split_at(2),
-            0x11 | 0x27 => rest.split_at(4),
-            0x26 => take_text(take_text(rest).1),
-            _ => take_text(rest),
-        };
-        if id == wanted {
-            return Some(value.to_vec());
-        }
-        list = rest;
-    }
-    None
+    take_properties(section).0.into_iter().find(|(id, _)| *id == wanted).map(|(_, value)| value)
 }
 
 /// Splits a length-prefixed text off.

@@ -115,7 +115,8 @@ fn publish(address: SocketAddr, ended: &AtomicBool) -> u64 {
         count += 1;
         std::thread::sleep(PAUSE);
     }
-    publisher.publish("two-party", "end").leave();
+    publisher.publish("two-party", "end");
+    publisher.leave();
     count
 }
 

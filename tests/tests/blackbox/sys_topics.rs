@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use postern_tests::alive::{assert_alive, unique};
 use postern_tests::broker::{Broker, Setup};
+use postern_tests::clients::matrix::{Library, Version};
+use postern_tests::clients::stage::{Stage, message};
 use postern_tests::programs;
 use postern_tests::raw::{self, Duplex, RawClient};
 use postern_tests::shared::Shared;
 use postern_tests::tls;
 use postern_tests::wire::{self, Connect, V5, kind};
+use serde_json::json;
 
 use crate::fixture::{Certificates, entry, listener, name, namespace_lookup};
 
@@ -104,8 +107,29 @@ fn mosquitto_sub_and_paho_see_them() {
     let arguments = ["-h", "127.0.0.1", "-p", &port, "-t", "$SYS/broker/version", "-C", "1", "-F", "%r %p"];
     let said = programs::run("mosquitto_sub", &arguments, b"").succeeded();
     assert!(said.contains("1 postern version "), "{said}");
-    for version in ["3.1.1", "5"] {
-        programs::paho("system", version, broker.control(), &[]).succeeded();
+    let paho = Library::named("paho-mqtt");
+    for version in [Version::V3_1_1, Version::V5] {
+        let at = json!({
+            "transport": "tcp", "version": version.to_string(), "host": "127.0.0.1", "port": broker.control().port(),
+        });
+        let log = broker.dir().join(format!("paho-system-{version}.log"));
+        let mut stage = Stage::start(&paho.program(), version, at, &log);
+        stage.enter_clean("watcher").unwrap();
+        stage.enter_clean("greedy").unwrap();
+        stage.subscribe("greedy", "#", 0).unwrap();
+        stage.subscribe("watcher", "$SYS/broker/uptime", 0).unwrap();
+        for retain in [true, false] {
+            stage.hears("watcher", &json!({ "topic": "$SYS/broker/uptime", "retain": retain })).unwrap();
+        }
+        let fence = unique("fence");
+        stage.publish("watcher", &message(&fence, "", 1)).unwrap();
+        let heard = loop {
+            let heard = stage.see("greedy", "message").unwrap()["topic"].as_str().unwrap().to_owned();
+            if heard.starts_with('$') || heard == fence {
+                break heard;
+            }
+        };
+        assert_eq!(heard, fence, "nobody gets them by a leading wildcard");
     }
     assert_alive(&broker);
 }
