@@ -152,9 +152,7 @@ fn qos_0_waits_for_an_absent_client_where_it_is_to_be_stored_and_keeps_its_order
     sim.tell(publisher, "t", "5");
     assert!(sim.take(conn).is_empty(), "behind those that wait");
     let acknowledged = sim.ask(conn, Packet::PubAck(ack(1)));
-    assert_eq!(publishes(acknowledged).iter().map(payload).collect::<Vec<_>>(), ["4"]);
-    let acknowledged = sim.ask(conn, Packet::PubAck(ack(2)));
-    assert_eq!(publishes(acknowledged).iter().map(payload).collect::<Vec<_>>(), ["5"]);
+    assert_eq!(publishes(acknowledged).iter().map(payload).collect::<Vec<_>>(), ["4", "5"]);
 }
 
 #[test]
