@@ -185,7 +185,7 @@ fn unspoken(libraries: &[Library], outcomes: &[Outcome]) -> String {
         }
     }
     let lacks = libraries.iter().filter(|library| !library.lacks.is_empty());
-    let mut text: String = lacks.map(|library| format!("  {}\n", library.lacks)).collect();
+    let mut text = lacks.fold(String::new(), |text, library| text + "  " + library.lacks + "\n");
     for ((library, scenario, reason), versions) in why {
         let _ = writeln!(text, "  {library} {}: {scenario}: {reason}", versions.join(", "));
     }

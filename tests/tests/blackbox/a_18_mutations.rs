@@ -23,7 +23,7 @@ const WARM_UP_PERCENT: u64 = 30;
 /// bounded by the configuration below; what is left is the allocator's.
 const GROWTH_BYTES_MAX: u64 = 16 << 20;
 /// After a hostile packet comes PINGRESP, or the end; never silence.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// Between two messages of the publisher.
 const PAUSE: Duration = Duration::from_millis(2);
 
