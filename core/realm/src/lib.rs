@@ -6,14 +6,20 @@
 
 mod announcing;
 mod deadlines;
+mod durable;
+mod image;
 mod inflight;
+mod journal;
 mod limits;
 mod queue;
 mod realm;
+mod records;
+mod restore;
 mod retained;
 mod rights;
 mod routing;
 mod session;
+mod sessions;
 mod shared;
 mod size;
 mod subscribing;
@@ -22,6 +28,9 @@ mod tree;
 mod turn;
 mod will;
 
+pub use journal::Kept;
 pub use limits::RealmLimits;
 pub use realm::Realm;
+pub use records::FORMAT;
+pub use restore::Restore;
 pub use turn::{ConnId, Departure, Dropped, Effect, Input, Owner, Refused, Rights, Stats};

@@ -8,12 +8,14 @@ use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
 use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
+use crate::journal::Journal;
 use crate::limits::RealmLimits;
 use crate::queue::Books;
 use crate::retained::Retained;
 use crate::rights::may_will;
 use crate::routing::{SYSTEM, is_reserved};
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
+use crate::sessions::Sessions;
 use crate::topics::Topics;
 use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
 use crate::will::{Left, Will};
@@ -24,16 +26,19 @@ pub struct Realm {
     pub(crate) limits: RealmLimits,
     pub(crate) now_ms: u64,
     // The hash maps are never walked where the order shows, so that a turn has one outcome.
-    pub(crate) sessions: HashMap<SessionId, Session>,
-    clients: HashMap<Arc<str>, SessionId>,
+    pub(crate) sessions: Sessions,
+    pub(crate) clients: HashMap<Arc<str>, SessionId>,
     conns: HashMap<ConnId, SessionId>,
     pub(crate) topics: Topics,
     pub(crate) retained: Retained,
     /// What the broker itself keeps for later subscribers, beside what clients do.
     pub(crate) announced: Retained,
-    deadlines: Deadlines,
+    pub(crate) deadlines: Deadlines,
     pub(crate) books: Books,
-    sessions_born: u64,
+    pub(crate) journal: Journal,
+    /// Nothing that must be kept is taken on: there is no room for it.
+    pub(crate) is_full: bool,
+    pub(crate) sessions_born: u64,
 }
 
 impl Realm {
@@ -42,7 +47,7 @@ impl Realm {
         Self {
             limits,
             now_ms: 0,
-            sessions: HashMap::new(),
+            sessions: Sessions::default(),
             clients: HashMap::new(),
             conns: HashMap::new(),
             topics: Topics::default(),
@@ -50,6 +55,8 @@ impl Realm {
             announced: Retained::default(),
             deadlines: Deadlines::default(),
             books: Books::default(),
+            journal: Journal::default(),
+            is_full: false,
             sessions_born: 0,
         }
     }
@@ -209,6 +216,7 @@ impl Realm {
         }
         match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
             Some(former) if former.owner != *owner => Err(ReasonCode::NOT_AUTHORIZED),
+            former if self.is_full && self.must_keep(connect, former) => Err(ReasonCode::QUOTA_EXCEEDED),
             None if self.sessions.len() >= self.limits.sessions => Err(ReasonCode::QUOTA_EXCEEDED),
             _ => Ok(()),
         }
@@ -251,6 +259,9 @@ impl Realm {
         // MQTT-3.1.3-9: a delayed will of the connection before is not sent.
         session.will = connect.will.map(Will::Armed);
         session.pump(self.now_ms, &mut self.books, effects);
+        if self.journal.kept.sessions {
+            self.sessions.keep(id);
+        }
     }
 
     fn closed(&mut self, id: SessionId, departure: Departure, effects: &mut Vec<Effect>) {
@@ -302,6 +313,12 @@ impl Realm {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(attachment) = session.detach(&mut self.books) else { return };
         self.conns.remove(&attachment.conn);
+        self.left(id, effects);
+    }
+
+    /// A session is without connection from now on.
+    pub(crate) fn left(&mut self, id: SessionId, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         if session.expiry_s == 0 {
             self.end_session(id, effects);
             return;

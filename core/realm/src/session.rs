@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, SessionLifetime};
 use postern_mqtt::{Filter, packet};
 
+use crate::image::Image;
 use crate::inflight::{Unreleased, Window};
 use crate::limits::{MAX_WINDOW, RealmLimits};
 use crate::queue::{Books, Outgoing, Queue};
@@ -65,7 +66,11 @@ pub(crate) struct Session {
     pub(crate) will: Option<Will>,
     pub(crate) window: Window,
     pub(crate) unreleased: Unreleased,
-    queue: Queue,
+    pub(crate) queue: Queue,
+    /// What of it is written; none where it need not outlive the process.
+    pub(crate) image: Option<Box<Image>>,
+    /// It is to be looked at when the turn ends.
+    pub(crate) is_touched: bool,
     /// What of `window` and `unreleased` is on the books.
     booked: (u32, u32),
 }
@@ -84,6 +89,8 @@ impl Session {
             window: Window::default(),
             unreleased: Unreleased::default(),
             queue: Queue::default(),
+            image: None,
+            is_touched: false,
             booked: (0, 0),
         }
     }
@@ -153,7 +160,8 @@ impl Session {
             attachment.send(packet, effects);
         }
         while self.window.is_open(attachment.window) {
-            let Some(outgoing) = self.queue.pop(books) else { return };
+            let Some(mut outgoing) = self.queue.pop(books) else { return };
+            outgoing.number = books.number();
             let packet_id = (outgoing.qos != QoS::AtMostOnce).then_some(PacketId::MAX);
             let publish = outgoing.publish(packet_id, false, now_ms);
             if outgoing.is_expired(now_ms) {

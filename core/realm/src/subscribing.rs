@@ -108,6 +108,9 @@ impl Realm {
         if !session.may_subscribe(filter, options.qos) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
+        if self.is_full && session.image.is_some() {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
         if !session.subscriptions.contains(filter) {
             let of_client = session.subscriptions.len() >= self.limits.subscriptions_per_client;
             if of_client || self.topics.count() >= self.limits.subscriptions {
@@ -115,6 +118,7 @@ impl Realm {
             }
             session.subscriptions.insert(filter.clone());
         }
+        session.filter_changed(filter);
         Ok(self.topics.subscribe(id, filter, options))
     }
 
@@ -123,6 +127,7 @@ impl Realm {
         let reasons = unsubscribe.filters.iter().map(|filter| match filter {
             Err(invalid) => invalid.reason,
             Ok(filter) if session.subscriptions.remove(filter) => {
+                session.filter_changed(filter);
                 self.topics.unsubscribe(id, filter);
                 ReasonCode::SUCCESS
             }
@@ -159,6 +164,7 @@ impl Realm {
                 return true;
             }
             let outgoing = Outgoing {
+                number: 0,
                 message: Arc::clone(&held.message),
                 qos: if limits.upgrade_qos { options.qos } else { held.qos.min(options.qos) },
                 retain: true,
