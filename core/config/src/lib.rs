@@ -25,7 +25,7 @@ pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
 };
-pub use mqtt::{KeepAliveMultiplier, Mqtt, Retainer};
+pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage};
 pub use problem::{Origin, Problem, Spanned};
 pub use transport::{AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, Rate, TcpOptions, WebSocket};
 pub use watching::{Dashboard, HttpListener, SysTopics};

@@ -10,7 +10,7 @@ use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
 use crate::access::{EnableAuthn, UserBase};
-use crate::mqtt::{Mqtt, Retainer};
+use crate::mqtt::{DurableSessions, Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::transport::{AccessRule, ProxyProtocol, Rate, TcpOptions, WebSocket};
 use crate::watching::{Dashboard, SysTopics};
@@ -35,6 +35,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Retained messages.
     pub retainer: Retainer,
+    /// Whether sessions outlive the process.
+    pub durable_sessions: DurableSessions,
     /// The log.
     pub log: Log,
     /// Where users and their passwords are; empty where there is no authentication by password.

@@ -8,6 +8,7 @@ mod admission;
 mod authn;
 mod door;
 mod drive;
+pub mod durability;
 mod intake;
 mod meter;
 pub mod metrics;

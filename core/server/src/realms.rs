@@ -1,17 +1,21 @@
 //! The realm of each namespace. A tenant's topics, client identifiers, sessions, retained messages and
 //! shared groups live in its realm and have no meaning outside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use dashmap::DashMap;
 use postern_config::SysTopics;
 use postern_identity::Namespace;
-use postern_realm::{Realm, RealmLimits};
+use postern_realm::{Kept, RealmLimits};
+use postern_store::{Directory, StoreError};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use crate::drive::realm::{Command, MAILBOX_COMMANDS, Watch, drive};
+use crate::drive::life::live;
+use crate::drive::realm::{Command, MAILBOX_COMMANDS, Watch};
 use crate::drive::system::SystemTopics;
+use crate::durability::{Alive, Durability, Revival, database};
 use crate::metrics::Metrics;
 use crate::report::RealmLog;
 
@@ -22,14 +26,69 @@ pub(crate) type Mailbox = mpsc::Sender<Command>;
 pub(crate) struct Realms {
     mailboxes: DashMap<Namespace, Mailbox>,
     limits: RealmLimits,
+    kept: Kept,
+    /// None where nothing outlives the process.
+    directory: Option<Arc<Directory>>,
     began: Instant,
     metrics: Arc<Metrics>,
     sys_topics: SysTopics,
+    /// One for each realm that began.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Realms {
-    pub(crate) fn new(limits: RealmLimits, sys_topics: SysTopics, began: Instant, metrics: Arc<Metrics>) -> Self {
-        Self { mailboxes: DashMap::new(), limits, began, metrics, sys_topics }
+    /// Takes the directory of what is kept for this process.
+    pub(crate) fn new(
+        limits: RealmLimits,
+        durability: &Durability,
+        sys_topics: SysTopics,
+        began: Instant,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            mailboxes: DashMap::new(),
+            limits,
+            kept: durability.kept,
+            directory: durability.open()?,
+            began,
+            metrics,
+            sys_topics,
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Begins every realm that has records, since a will may be due in it; if one cannot be read, none begins.
+    pub(crate) fn revive(&self) -> Result<(), StoreError> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let mut revived = Vec::new();
+        for namespace in directory.namespaces()? {
+            let alive = self.revival(&namespace).revive()?;
+            let stats = alive.realm.stats();
+            tracing::info!(
+                %namespace,
+                sessions = stats.sessions,
+                retained = stats.retained,
+                queued = stats.queued,
+                in_flight = stats.in_flight,
+                "restored"
+            );
+            revived.push((namespace, alive));
+        }
+        for (namespace, alive) in revived {
+            let mailbox = self.begin(&namespace, Some(alive));
+            self.mailboxes.insert(namespace, mailbox);
+        }
+        Ok(())
+    }
+
+    /// Ends every realm whose connections are gone, and waits until its database is closed.
+    pub(crate) async fn close(&self) {
+        self.mailboxes.clear();
+        let tasks = self.tasks.lock().map(|mut tasks| std::mem::take(&mut *tasks)).unwrap_or_default();
+        for task in tasks {
+            // A fault of its own was told when it happened.
+            let _ = task.await;
+        }
     }
 
     /// The namespace's realm, begun where this is its first connection.
@@ -37,21 +96,30 @@ impl Realms {
         if let Some(mailbox) = self.mailboxes.get(namespace).filter(|mailbox| !mailbox.is_closed()) {
             return mailbox.clone();
         }
-        let mut entry = self.mailboxes.entry(namespace.clone()).or_insert_with(|| self.begin(namespace));
+        let mut entry = self.mailboxes.entry(namespace.clone()).or_insert_with(|| self.begin(namespace, None));
         if entry.is_closed() {
-            tracing::error!(%namespace, "the realm ended by a fault of the broker; its sessions are lost, it begins anew");
-            *entry = self.begin(namespace);
+            tracing::error!(%namespace, "the realm ended by a fault of the broker; it begins anew with what was kept of it");
+            *entry = self.begin(namespace, None);
         }
         entry.clone()
     }
 
-    fn begin(&self, namespace: &Namespace) -> Mailbox {
+    fn begin(&self, namespace: &Namespace, alive: Option<Alive>) -> Mailbox {
         let (mailbox, commands) = mpsc::channel(MAILBOX_COMMANDS);
-        let realm = Realm::new(self.limits.clone());
+        let revival = Arc::new(self.revival(namespace));
         let metrics = self.metrics.realm(namespace);
         let system = SystemTopics::new(self.sys_topics, self.metrics.node().into(), Arc::clone(&metrics), self.began);
         let log = RealmLog::new(namespace.clone());
-        tokio::spawn(drive(realm, commands, self.began, Watch { metrics, system, log }));
+        let task = tokio::spawn(live(revival, alive, commands, Watch { metrics, system, log }));
+        if let Ok(mut tasks) = self.tasks.lock() {
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(task);
+        }
         mailbox
+    }
+
+    fn revival(&self, namespace: &Namespace) -> Revival {
+        let open = self.directory.as_ref().map(|directory| database(Arc::clone(directory), namespace.clone()));
+        Revival { open, limits: self.limits.clone(), kept: self.kept, began: self.began }
     }
 }

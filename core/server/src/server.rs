@@ -11,6 +11,7 @@ use postern_identity::{ListenerId, Peer, Refusal, Transport};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::ConnId;
+use postern_store::StoreError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -45,6 +46,9 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// What must survive cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An open listener.
@@ -94,9 +98,12 @@ impl Server {
         let opened: Vec<_> = doors.collect();
         let doors = opened.iter().map(|(door, ..)| Arc::clone(door)).collect();
         let metrics = Arc::new(Metrics::new(staged.node, began, doors));
+        let (limits, sys_topics) = (staged.realm_limits, staged.sys_topics);
+        let realms = Realms::new(limits, &staged.durability, sys_topics, began, Arc::clone(&metrics))?;
+        realms.revive()?;
         let shared = Arc::new(Shared {
             admission: Arc::default(),
-            realms: Realms::new(staged.realm_limits, staged.sys_topics, began, Arc::clone(&metrics)),
+            realms,
             connections: DashMap::new(),
             metrics,
             next_connection: AtomicU64::new(1),
@@ -133,6 +140,9 @@ impl Server {
         }
         if tokio::time::timeout(DRAIN_WAIT, self.alive.recv()).await.is_err() {
             tracing::warn!("connections that did not end within {DRAIN_WAIT:?} are cut off");
+        }
+        if tokio::time::timeout(DRAIN_WAIT, self.shared.realms.close()).await.is_err() {
+            tracing::warn!("databases that were not closed within {DRAIN_WAIT:?} are left as they are");
         }
     }
 }

@@ -19,6 +19,7 @@ use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords};
 use crate::drive::mountpoint::Mountpoint;
+use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use bundles::Bundles;
 use plugins::Plugins;
@@ -37,6 +38,8 @@ pub struct Staged {
     pub listeners: Vec<ListenerPolicy>,
     /// Limits of every realm.
     pub realm_limits: RealmLimits,
+    /// What outlives the process.
+    pub durability: Durability,
     /// What the operator should know; none of it stops the broker.
     pub warnings: Vec<Problem>,
 }
@@ -70,8 +73,9 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
     if problems.is_empty() {
         warnings.extend(bundles.into_warnings());
         let (node, sys_topics) = (config.node.name.clone(), config.sys_topics);
+        let durability = Durability::of(config);
         let realm_limits = limits::of_realm(&config.mqtt, &config.retainer);
-        Ok(Staged { node, sys_topics, listeners, realm_limits, warnings })
+        Ok(Staged { node, sys_topics, listeners, realm_limits, durability, warnings })
     } else {
         Err(problems)
     }

@@ -23,6 +23,7 @@ mod interop;
 mod isolation;
 mod j_plugins;
 mod k_limits;
+mod l_durability;
 mod lifecycle;
 mod metrics;
 mod sys_topics;

@@ -30,6 +30,8 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let plugins = root.take("plugins").and_then(|item| plugins(reader, &item)).unwrap_or_default();
     let mqtt = root.take("mqtt").and_then(|item| mqtt::mqtt(reader, &item)).unwrap_or_default();
     let retainer = root.take("retainer").and_then(|item| retainer::retainer(reader, &item)).unwrap_or_default();
+    let durable_sessions =
+        root.take("durable_sessions").and_then(|item| retainer::durable_sessions(reader, &item)).unwrap_or_default();
     let log = root.take("log").and_then(|item| log(reader, &item)).unwrap_or_default();
     let authentication = root.take("authentication").map(|item| authentication::all(reader, &item)).unwrap_or_default();
     let authorization = root.take("authorization").and_then(|item| authorization::rules(reader, &item));
@@ -38,8 +40,19 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let dashboard = dashboard.unwrap_or_default();
     let sys_topics = root.take("sys_topics").and_then(|item| watching::sys_topics(reader, &item)).unwrap_or_default();
     reader.finish(&root, emqx::ROOT);
-    let config =
-        Config { node, plugins, mqtt, retainer, log, authentication, authorization, listeners, dashboard, sys_topics };
+    let config = Config {
+        node,
+        plugins,
+        mqtt,
+        retainer,
+        durable_sessions,
+        log,
+        authentication,
+        authorization,
+        listeners,
+        dashboard,
+        sys_topics,
+    };
     open::warn(reader, &config);
     config
 }
