@@ -75,3 +75,6 @@ async fn send_away(mailbox: &mut mpsc::Receiver<Command>, until: Instant) -> boo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
