@@ -69,8 +69,9 @@ impl Window {
     }
 
     /// Takes a QoS 1 or 2 message into a free slot and returns its first PUBLISH.
-    pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64) -> Packet {
-        let (number, packet_id) = (outgoing.number, self.free_id());
+    pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64, books: &mut Books) -> Packet {
+        // Anew: what is sent stands in the order of sending, wherever it waited before.
+        let (number, packet_id) = (books.number(), self.free_id());
         let publish = outgoing.publish(Some(packet_id), false, now_ms);
         let awaiting = match outgoing.qos {
             postern_mqtt::packet::QoS::ExactlyOnce => Awaiting::Received(outgoing),
@@ -289,10 +290,12 @@ mod tests {
     #[test]
     fn packet_ids_in_use_are_skipped_when_the_numbers_come_round() {
         let mut window = Window::default();
-        window.send(outgoing(QoS::AtLeastOnce), 0);
+        window.send(outgoing(QoS::AtLeastOnce), 0, &mut Books::default());
         window.last_id = u16::MAX - 1;
         for expected in [u16::MAX, 2] {
-            let Packet::Publish(publish) = window.send(outgoing(QoS::AtLeastOnce), 0) else { panic!() };
+            let Packet::Publish(publish) = window.send(outgoing(QoS::AtLeastOnce), 0, &mut Books::default()) else {
+                panic!()
+            };
             assert_eq!(publish.packet_id, Some(id(expected)));
         }
     }
@@ -300,8 +303,8 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
         let mut window = Window::default();
-        window.send(outgoing(QoS::AtLeastOnce), 0);
-        window.send(outgoing(QoS::ExactlyOnce), 0);
+        window.send(outgoing(QoS::AtLeastOnce), 0, &mut Books::default());
+        window.send(outgoing(QoS::ExactlyOnce), 0, &mut Books::default());
         window.pub_comp(id(1));
         window.pub_ack(id(2));
         window.pub_comp(id(2));
@@ -313,7 +316,7 @@ mod tests {
     fn a_resumed_window_waits_under_a_lower_limit_but_pubrel_goes() {
         let mut window = Window::default();
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-            window.send(outgoing(qos), 0);
+            window.send(outgoing(qos), 0, &mut Books::default());
         }
         window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS));
         window.connection_lost();
@@ -330,7 +333,7 @@ mod tests {
     fn an_acknowledgement_may_come_before_the_repetition_it_makes_needless() {
         let mut window = Window::default();
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
-            window.send(outgoing(qos), 0);
+            window.send(outgoing(qos), 0, &mut Books::default());
         }
         window.connection_lost();
         window.pub_ack(id(2));

@@ -160,8 +160,7 @@ impl Session {
             attachment.send(packet, effects);
         }
         while self.window.is_open(attachment.window) {
-            let Some(mut outgoing) = self.queue.pop(books) else { return };
-            outgoing.number = books.number();
+            let Some(outgoing) = self.queue.pop(books) else { return };
             let packet_id = (outgoing.qos != QoS::AtMostOnce).then_some(PacketId::MAX);
             let publish = outgoing.publish(packet_id, false, now_ms);
             if outgoing.is_expired(now_ms) {
@@ -171,7 +170,7 @@ impl Session {
             } else if packet_id.is_none() {
                 attachment.send(Packet::Publish(publish), effects);
             } else {
-                attachment.send(self.window.send(outgoing, now_ms), effects);
+                attachment.send(self.window.send(outgoing, now_ms, books), effects);
             }
         }
     }
