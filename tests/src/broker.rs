@@ -249,8 +249,18 @@ impl Broker {
     }
 
     /// Ends the broker as an operator does and gives back what it was started with, for another start.
-    pub fn stop(mut self) -> (ExitStatus, Setup) {
+    pub fn stop(self) -> (ExitStatus, Setup) {
         self.signal("TERM");
+        self.end()
+    }
+
+    /// Kills the broker with SIGKILL and gives back what it was started with, for another start.
+    pub fn kill(self) -> Setup {
+        self.signal("KILL");
+        self.end().1
+    }
+
+    fn end(mut self) -> (ExitStatus, Setup) {
         let status = self.wait_for_end();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();

@@ -36,6 +36,7 @@ const fn any(key: &'static str, why: &'static str) -> Foreign {
 const OFF: &[&str] = &["false"];
 const ON: &[&str] = &["true"];
 const NO_LIMIT: &[&str] = &["infinity"];
+const DURABLE: &str = "it tunes EMQX's own storage of sessions";
 const ERLANG: &str = "it tunes the Erlang runtime";
 
 /// `listeners.TYPE.NAME`, apart from `tcp_options` and `ssl_options`.
@@ -142,9 +143,22 @@ pub(crate) const RETAINER: &[Foreign] = &[
 /// `backend` of `retainer`
 pub(crate) const RETAINER_BACKEND: &[Foreign] = &[
     when("type", &["built_in_database"]),
-    when("storage_type", &["ram"]),
     when("enable", ON),
     any("index_specs", "retained messages are found through a tree of topics"),
+];
+
+/// `durable_sessions`
+pub(crate) const DURABLE_SESSIONS: &[Foreign] = &[
+    any("batch_size", DURABLE),
+    any("commit_timeout", DURABLE),
+    any("idle_poll_interval", DURABLE),
+    any("heartbeat_interval", DURABLE),
+    any("checkpoint_interval", DURABLE),
+    any("session_gc_interval", DURABLE),
+    any("session_gc_batch_size", DURABLE),
+    any("message_retention_period", "a message is kept as long as a session waits for it"),
+    any("disconnected_session_count_refresh_interval", DURABLE),
+    any("subscription_count_refresh_interval", DURABLE),
 ];
 
 /// `node`
@@ -245,7 +259,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("connectors"),
     never("crl_cache"),
     never("delayed"),
-    never("durable_sessions"),
     never("durable_storage"),
     never("exhook"),
     never("flapping_detect"),

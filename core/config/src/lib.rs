@@ -26,7 +26,7 @@ pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
 };
-pub use mqtt::{KeepAliveMultiplier, Mqtt, Retainer};
+pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage};
 pub use problem::{Origin, Problem, Spanned};
 pub use tenancy::{MultiTenancy, TenantLimits};
 pub use transport::{

@@ -10,7 +10,7 @@ use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
 use crate::access::{Authentication, EnableAuthn};
-use crate::mqtt::{Mqtt, Retainer};
+use crate::mqtt::{DurableSessions, Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::tenancy::MultiTenancy;
 use crate::transport::{AccessRule, ProxyProtocol, PublishRates, Rate, TcpOptions, WebSocket};
@@ -38,6 +38,8 @@ pub struct Config {
     pub retainer: Retainer,
     /// Limits of tenants.
     pub multi_tenancy: MultiTenancy,
+    /// Whether sessions outlive the process.
+    pub durable_sessions: DurableSessions,
     /// The log.
     pub log: Log,
     /// How clients without a certificate show who they are, and where their users are.

@@ -151,6 +151,8 @@ pub struct Retainer {
     pub max_payload_size: usize,
     /// Expiry of retained messages that say none themselves; none is never.
     pub msg_expiry_interval: Option<Duration>,
+    /// `backend.storage_type`: `disc` keeps retained messages in the data directory, `ram` in memory alone.
+    pub storage: RetainerStorage,
     /// `backend.max_retained_messages`: of one tenant.
     pub max_retained_messages: usize,
     /// `backend.max_retained_size`: bytes of all retained messages of one tenant. Ours.
@@ -163,8 +165,34 @@ impl Default for Retainer {
             enable: true,
             max_payload_size: 1 << 20,
             msg_expiry_interval: None,
+            storage: RetainerStorage::Disc,
             max_retained_messages: 1_000_000,
             max_retained_size: 256 << 20,
         }
+    }
+}
+
+/// `retainer.backend.storage_type`, in EMQX's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainerStorage {
+    /// They outlive the process.
+    Disc,
+    /// They do not.
+    Ram,
+}
+
+/// `durable_sessions`: whether sessions outlive the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurableSessions {
+    /// Sessions with an expiry above 0 are in the data directory, with what waits for them, and so are wills.
+    pub enable: bool,
+    /// Each acknowledgement waits until the disk says that it has what is acknowledged, retained messages included, so
+    /// that it survives a power cut too. Ours.
+    pub fsync: bool,
+}
+
+impl Default for DurableSessions {
+    fn default() -> Self {
+        Self { enable: true, fsync: false }
     }
 }

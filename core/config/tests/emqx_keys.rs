@@ -148,7 +148,6 @@ fn other_sections_of_emqx_are_refused_by_name() {
         "mqtt.exclusive_subscription = true",
         "mqtt.shared_subscription_strategy = sticky",
         "retainer.delivery_rate = \"1000/s\"",
-        "retainer.backend.storage_type = disc",
         "log.console { enable = true }",
         "node.db_backend = x",
     ] {

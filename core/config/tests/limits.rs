@@ -5,7 +5,7 @@ mod support;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use postern_config::{Mqtt, MultiTenancy, Rate, Retainer};
+use postern_config::{DurableSessions, Mqtt, MultiTenancy, Rate, Retainer, RetainerStorage};
 use support::{bad, good, lines};
 
 const LISTENER: &str = "listeners.tcp.a.bind = 1";
@@ -16,6 +16,20 @@ fn mqtt(text: &str) -> Mqtt {
 
 fn retainer(text: &str) -> Retainer {
     good(&format!("{LISTENER}\nretainer {{ {text} }}")).config.retainer
+}
+
+#[test]
+fn what_is_kept_on_disk_can_be_chosen() {
+    let durable = |text: &str| good(&format!("{LISTENER}\ndurable_sessions {{ {text} }}")).config.durable_sessions;
+    assert_eq!(good(LISTENER).config.durable_sessions, DurableSessions { enable: true, fsync: false });
+    assert_eq!(durable("enable = false"), DurableSessions { enable: false, fsync: false });
+    assert_eq!(durable("fsync = true"), DurableSessions { enable: true, fsync: true });
+    assert_eq!(retainer("backend.storage_type = ram").storage, RetainerStorage::Ram);
+    assert_eq!(retainer("backend.storage_type = disc").storage, RetainerStorage::Disc);
+    for wrong in ["durable_sessions.fsync = 1", "retainer.backend.storage_type = disk"] {
+        let said = lines(&bad(&format!("{LISTENER}\n{wrong}")));
+        assert!(said.contains(wrong.split(' ').next().unwrap()), "{said}");
+    }
 }
 
 /// Values that are taken, and values that are not.

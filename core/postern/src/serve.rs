@@ -37,7 +37,10 @@ fn checked(file: &Path) -> Result<(Loaded, Staged), Vec<String>> {
     let loaded = configuration::read(file)?;
     let runtime = runtime()?;
     let staged = runtime.block_on(prepare(&loaded.config, Which::All))?;
-    Ok((loaded, staged))
+    match staged.durability.problem() {
+        Some(problem) => Err(vec![problem]),
+        None => Ok((loaded, staged)),
+    }
 }
 
 /// Runs until a signal asks it to end.

@@ -21,7 +21,9 @@ use std::collections::{BTreeMap, VecDeque};
 use postern_mqtt::packet::{Ack, Packet, PacketId};
 use postern_mqtt::reason::ReasonCode;
 
+use crate::limits::MAX_WINDOW;
 use crate::queue::{Books, Outgoing};
+use crate::records::Stage;
 
 /// See the picture above.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ enum Awaiting {
 
 #[derive(Debug)]
 struct Slot {
+    /// In the order of sending.
+    number: u64,
     packet_id: PacketId,
     awaiting: Awaiting,
     /// Its packet went out on the present connection.
@@ -81,14 +85,48 @@ impl Window {
     pub(crate) fn send(&mut self, outgoing: Outgoing, now_ms: u64, books: &mut Books) -> Packet {
         self.bytes += outgoing.bytes();
         books.bytes += outgoing.bytes();
-        let packet_id = self.free_id();
+        // Anew: what is sent stands in the order of sending, wherever it waited before.
+        let (number, packet_id) = (books.number(), self.free_id());
         let publish = outgoing.publish(Some(packet_id), false, now_ms);
         let awaiting = match outgoing.qos {
             postern_mqtt::packet::QoS::ExactlyOnce => Awaiting::Received(outgoing),
             _ => Awaiting::Acknowledged(outgoing),
         };
-        self.slots.push_back(Slot { packet_id, awaiting, sent: true });
+        self.slots.push_back(Slot { number, packet_id, awaiting, sent: true });
         Packet::Publish(publish)
+    }
+
+    /// What outlives the process: all but what may not be sent again.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = (u64, Stage, Option<&Outgoing>)> {
+        self.slots.iter().filter_map(|slot| {
+            let (stage, outgoing) = match &slot.awaiting {
+                Awaiting::Acknowledged(outgoing) => (Stage::Acknowledged(slot.packet_id), Some(outgoing)),
+                Awaiting::Received(outgoing) => (Stage::Received(slot.packet_id), Some(outgoing)),
+                Awaiting::Completed => (Stage::Completed(slot.packet_id), None),
+                Awaiting::Withdrawn => return None,
+            };
+            Some((slot.number, stage, outgoing))
+        })
+    }
+
+    /// Takes what was sent before the process began. False where it cannot have been.
+    pub(crate) fn restore(&mut self, number: u64, stage: Stage, outgoing: Option<Outgoing>, books: &mut Books) -> bool {
+        let (packet_id, awaiting) = match (stage, outgoing) {
+            (Stage::Acknowledged(id), Some(outgoing)) => (id, Awaiting::Acknowledged(outgoing)),
+            (Stage::Received(id), Some(outgoing)) => (id, Awaiting::Received(outgoing)),
+            (Stage::Completed(id), None) => (id, Awaiting::Completed),
+            _ => return false,
+        };
+        if self.slots.len() >= usize::from(MAX_WINDOW) || self.slots.iter().any(|slot| slot.packet_id == packet_id) {
+            return false;
+        }
+        self.last_id = packet_id.get();
+        let bytes = awaiting.outgoing().map_or(0, Outgoing::bytes);
+        self.bytes += bytes;
+        books.bytes += bytes;
+        self.slots.push_back(Slot { number, packet_id, awaiting, sent: false });
+        self.unsent += 1;
+        true
     }
 
     /// The connection is gone: on the next one all has to be sent again.
@@ -260,6 +298,15 @@ impl Unreleased {
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
+
+    /// When the message of this id was taken, if it was.
+    pub(crate) fn taken_ms(&self, packet_id: PacketId) -> Option<u64> {
+        self.ids.get(&packet_id).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketId, u64)> {
+        self.ids.iter().map(|(&packet_id, &taken_ms)| (packet_id, taken_ms))
+    }
 }
 
 #[cfg(test)]
@@ -274,7 +321,7 @@ mod tests {
 
     fn outgoing(qos: QoS) -> Outgoing {
         let message = Arc::new(Message::new(Topic::new("t").unwrap(), Bytes::new()));
-        Outgoing { message, qos, retain: false, subscription_ids: Vec::new(), expires_ms: None }
+        Outgoing { number: 0, message, qos, retain: false, subscription_ids: Vec::new(), expires_ms: None }
     }
 
     fn id(id: u16) -> PacketId {

@@ -6,16 +6,22 @@
 
 mod announcing;
 mod deadlines;
+mod durable;
 mod flow;
+mod image;
 mod inflight;
+mod journal;
 mod limits;
 mod queue;
 mod realm;
+mod records;
 mod replay;
+mod restore;
 mod retained;
 mod rights;
 mod routing;
 mod session;
+mod sessions;
 mod shared;
 mod size;
 mod subscribing;
@@ -24,7 +30,10 @@ mod tree;
 mod turn;
 mod will;
 
+pub use journal::Kept;
 pub use limits::{RealmLimits, TURN_BYTES};
 pub use realm::Realm;
+pub use records::FORMAT;
+pub use restore::Restore;
 pub use size::held_bytes;
 pub use turn::{ConnId, Departure, Dropped, Effect, Exhausted, Input, Owner, Refused, Rights, Stats};

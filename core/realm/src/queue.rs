@@ -22,6 +22,8 @@ pub(crate) struct Books {
     pub(crate) queued: usize,
     /// Bytes in queues and windows.
     pub(crate) bytes: usize,
+    /// The number that the next delivery gets: in a queue, and again in a window.
+    pub(crate) next_delivery: u64,
     pub(crate) in_flight: usize,
     pub(crate) unreleased: usize,
     pub(crate) connected_max: usize,
@@ -30,9 +32,19 @@ pub(crate) struct Books {
     pub(crate) exhausted: Exhausted,
 }
 
+impl Books {
+    /// A number for a delivery. None is given twice.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next_delivery += 1;
+        self.next_delivery
+    }
+}
+
 /// A message on its way to one subscriber.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
+    /// Where it stands among the realm's deliveries; 0 before it has a place.
+    pub(crate) number: u64,
     pub(crate) message: Arc<Message>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
@@ -70,22 +82,41 @@ impl Outgoing {
 pub(crate) struct Queue {
     waiting: VecDeque<Outgoing>,
     bytes: usize,
+    /// How many of them are of QoS 0, which nobody keeps for longer than the process lives.
+    of_qos_0: usize,
 }
 
 impl Queue {
     /// Takes a message, at the cost of older ones where there is no room. What is larger than all room is lost.
-    pub(crate) fn push(&mut self, outgoing: Outgoing, limits: &RealmLimits, books: &mut Books) {
+    pub(crate) fn push(&mut self, mut outgoing: Outgoing, limits: &RealmLimits, books: &mut Books) {
         while !self.has_room(&outgoing, limits, books) {
             books.dropped.queue_full += 1;
             if self.pop(books).is_none() {
                 return;
             }
         }
+        outgoing.number = books.number();
+        self.put(outgoing, books);
+    }
+
+    /// Takes a message that had its place before the process began.
+    pub(crate) fn put(&mut self, outgoing: Outgoing, books: &mut Books) {
         let bytes = outgoing.bytes();
         self.bytes += bytes;
         books.bytes += bytes;
         books.queued += 1;
+        self.of_qos_0 += usize::from(outgoing.qos == QoS::AtMostOnce);
         self.waiting.push_back(outgoing);
+    }
+
+    /// What waits and outlives the process, oldest first.
+    pub(crate) fn deliveries(&self) -> impl DoubleEndedIterator<Item = &Outgoing> {
+        self.waiting.iter().filter(|outgoing| outgoing.qos != QoS::AtMostOnce)
+    }
+
+    /// How many these are.
+    pub(crate) fn delivery_count(&self) -> usize {
+        self.waiting.len() - self.of_qos_0
     }
 
     /// Whether one more costs no older one.
@@ -111,6 +142,7 @@ impl Queue {
         self.bytes -= bytes;
         books.bytes -= bytes;
         books.queued -= 1;
+        self.of_qos_0 -= usize::from(outgoing.qos == QoS::AtMostOnce);
         if self.waiting.is_empty() {
             // A queue that was long once does not keep its memory.
             self.waiting = VecDeque::new();
@@ -127,6 +159,7 @@ impl Queue {
                 self.bytes -= bytes;
                 books.bytes -= bytes;
                 books.queued -= 1;
+                self.of_qos_0 -= usize::from(outgoing.qos == QoS::AtMostOnce);
                 books.dropped.not_authorized += 1;
             }
             stays
@@ -150,6 +183,7 @@ mod tests {
     fn outgoing(payload: &[u8]) -> Outgoing {
         let message = Message::new(Topic::new("t").unwrap(), Bytes::copy_from_slice(payload));
         Outgoing {
+            number: 0,
             message: Arc::new(message),
             qos: QoS::AtLeastOnce,
             retain: false,

@@ -10,12 +10,14 @@ use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
 use crate::flow::Now;
+use crate::journal::Journal;
 use crate::limits::RealmLimits;
 use crate::queue::Books;
 use crate::retained::Retained;
 use crate::rights::may_will;
 use crate::routing::{SYSTEM, is_reserved};
 use crate::session::{Attachment, Session, SessionId, granted_expiry_s};
+use crate::sessions::Sessions;
 use crate::topics::Topics;
 use crate::turn::{ConnId, Departure, Effect, Input, Owner, Rights, Stats};
 use crate::will::{Left, Will};
@@ -28,8 +30,8 @@ pub struct Realm {
     /// How many there were, the present one included.
     turns: u64,
     // The hash maps are never walked where the order shows, so that a turn has one outcome.
-    pub(crate) sessions: HashMap<SessionId, Session>,
-    clients: HashMap<Arc<str>, SessionId>,
+    pub(crate) sessions: Sessions,
+    pub(crate) clients: HashMap<Arc<str>, SessionId>,
     conns: HashMap<ConnId, SessionId>,
     /// Connections of each owner that has some.
     owners: HashMap<Arc<str>, usize>,
@@ -37,11 +39,14 @@ pub struct Realm {
     pub(crate) retained: Retained,
     /// What the broker itself keeps for later subscribers, beside what clients do.
     pub(crate) announced: Retained,
-    deadlines: Deadlines,
+    pub(crate) deadlines: Deadlines,
     /// Sessions that have more to send than one turn takes, each once.
     pub(crate) ready: VecDeque<SessionId>,
     pub(crate) books: Books,
-    sessions_born: u64,
+    pub(crate) journal: Journal,
+    /// Nothing that must be kept is taken on: there is no room for it.
+    pub(crate) is_full: bool,
+    pub(crate) sessions_born: u64,
 }
 
 impl Realm {
@@ -51,7 +56,7 @@ impl Realm {
             limits,
             now_ms: 0,
             turns: 0,
-            sessions: HashMap::new(),
+            sessions: Sessions::default(),
             clients: HashMap::new(),
             conns: HashMap::new(),
             owners: HashMap::new(),
@@ -61,6 +66,8 @@ impl Realm {
             deadlines: Deadlines::default(),
             ready: VecDeque::new(),
             books: Books::default(),
+            journal: Journal::default(),
+            is_full: false,
             sessions_born: 0,
         }
     }
@@ -252,6 +259,7 @@ impl Realm {
         }
         match self.clients.get(&connect.client_id).and_then(|id| self.sessions.get(id)) {
             Some(former) if former.owner != *owner => Err(ReasonCode::NOT_AUTHORIZED),
+            former if self.is_full && self.must_keep(connect, former) => Err(ReasonCode::QUOTA_EXCEEDED),
             // It takes the place of its own connection.
             Some(former) if former.attachment.is_some() => Ok(()),
             former => {
@@ -321,6 +329,9 @@ impl Realm {
         if session.pump(now, &self.limits, &mut self.books, effects) {
             self.come_back(id);
         }
+        if self.journal.kept.sessions {
+            self.sessions.keep(id);
+        }
     }
 
     fn closed(&mut self, id: SessionId, departure: Departure, effects: &mut Vec<Effect>) {
@@ -380,6 +391,12 @@ impl Realm {
                 connections.remove();
             }
         }
+        self.left(id, effects);
+    }
+
+    /// A session is without connection from now on.
+    pub(crate) fn left(&mut self, id: SessionId, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         if session.expiry_s == 0 {
             self.end_session(id, effects);
             return;

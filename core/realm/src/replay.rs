@@ -126,6 +126,7 @@ impl Realm {
                     return true;
                 }
                 let outgoing = Outgoing {
+                    number: 0,
                     message: Arc::clone(&held.message),
                     qos: if limits.upgrade_qos { options.qos } else { held.qos.min(options.qos) },
                     retain: true,

@@ -83,6 +83,9 @@ pub(crate) struct Retained {
     expiries: BTreeSet<(u64, Topic)>,
     count: usize,
     bytes: usize,
+    /// Topics that changed since the last time somebody asked, with the message that each had then; only where somebody
+    /// asks.
+    changed: Option<BTreeMap<Topic, Option<Arc<Message>>>>,
 }
 
 /// The store is full, or the payload longer than it takes; what it had for the topic is still there.
@@ -109,6 +112,7 @@ impl Retained {
         if let Some(at_ms) = held.expires_ms {
             self.expiries.insert((at_ms, topic.clone()));
         }
+        self.note(&topic, None);
         self.stored += 1;
         let node = self.tree.grow(topic.levels());
         *self.tree.value_mut(node) = Some(Held { number: self.stored, ..held });
@@ -117,13 +121,33 @@ impl Retained {
         Ok(())
     }
 
-    fn get(&self, topic: &Topic) -> Option<&Held> {
+    /// From now on, [`Retained::take_changes`] has what changes.
+    pub(crate) fn note_changes(&mut self) {
+        self.changed = Some(BTreeMap::new());
+    }
+
+    /// The topics that changed, and the message that each had before.
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<Topic, Option<Arc<Message>>> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Only the first of several changes knows what was before all of them.
+    fn note(&mut self, topic: &Topic, former: Option<&Arc<Message>>) {
+        if let Some(changed) = &mut self.changed
+            && !changed.contains_key(topic)
+        {
+            changed.insert(topic.clone(), former.cloned());
+        }
+    }
+
+    pub(crate) fn get(&self, topic: &Topic) -> Option<&Held> {
         self.tree.find(topic.levels()).and_then(|node| self.tree.value(node).as_ref())
     }
 
     fn remove(&mut self, topic: &Topic) {
         let Some(node) = self.tree.find(topic.levels()) else { return };
         if let Some(held) = self.tree.value_mut(node).take() {
+            self.note(topic, Some(&held.message));
             self.count -= 1;
             self.bytes -= held_bytes(&held.message);
             if let Some(at_ms) = held.expires_ms {

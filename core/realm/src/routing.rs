@@ -46,6 +46,9 @@ impl Realm {
             // MQTT-3.2.2-11 and MQTT-3.2.2-14 bind the client, which was told.
             return self.expel(id, reason, effects);
         }
+        if self.refuse_for_want_of_room(id, &publish, effects) {
+            return;
+        }
         match (publish.qos, publish.packet_id) {
             (QoS::AtMostOnce, _) => {
                 self.accept(id, publish, effects);
@@ -139,7 +142,8 @@ impl Realm {
                 publisher: Arc::clone(&publication.publisher),
                 number: 0,
             };
-            if let Err(Full) = self.retained.put(held, &self.limits) {
+            let no_room = self.is_full && self.journal.kept.retained;
+            if no_room || self.retained.put(held, &self.limits) == Err(Full) {
                 self.books.dropped.retained_full += 1;
                 if let Some(id) = publication.session {
                     let topic = message.topic.clone();
@@ -213,6 +217,7 @@ impl Realm {
         }
         let granted = hits.iter().map(|hit| hit.options.qos).max().unwrap_or_default();
         let outgoing = Outgoing {
+            number: 0,
             message: Arc::clone(&publication.message),
             qos: if self.limits.upgrade_qos { granted } else { publication.qos.min(granted) },
             retain: publication.retain && hits.iter().any(|hit| hit.options.retain_as_published),

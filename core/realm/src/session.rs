@@ -7,6 +7,7 @@ use postern_mqtt::packet::{Connect, Packet, PacketId, QoS, SessionLifetime};
 use postern_mqtt::{Filter, packet};
 
 use crate::flow::{Flow, Gate, Now};
+use crate::image::Image;
 use crate::inflight::{Unreleased, Window};
 use crate::limits::{MAX_WINDOW, RealmLimits};
 use crate::queue::{Books, Outgoing, Queue};
@@ -84,7 +85,11 @@ pub(crate) struct Session {
     pub(crate) flow: Flow,
     /// The realm comes back to it in the next turn.
     pub(crate) is_ready: bool,
-    queue: Queue,
+    pub(crate) queue: Queue,
+    /// What of it is written; none where it need not outlive the process.
+    pub(crate) image: Option<Box<Image>>,
+    /// It is to be looked at when the turn ends.
+    pub(crate) is_touched: bool,
     /// What of `window` and `unreleased` is on the books.
     booked: (u32, u32),
 }
@@ -106,6 +111,8 @@ impl Session {
             flow: Flow::default(),
             is_ready: false,
             queue: Queue::default(),
+            image: None,
+            is_touched: false,
             booked: (0, 0),
         }
     }

@@ -33,6 +33,11 @@ impl Group {
         true
     }
 
+    /// With which options it is a member, if it is.
+    pub(crate) fn options(&self, session: SessionId) -> Option<Options> {
+        self.members.iter().find(|member| member.0 == session).map(|member| member.1)
+    }
+
     /// Whether it was a member.
     pub(crate) fn leave(&mut self, session: SessionId) -> bool {
         let Some(index) = self.members.iter().position(|member| member.0 == session) else { return false };

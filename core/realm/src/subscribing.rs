@@ -91,6 +91,9 @@ impl Realm {
         if !session.may_subscribe(filter, options.qos) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
+        if self.is_full && session.image.is_some() {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
         if !session.subscriptions.contains(filter) {
             let of_client = session.subscriptions.len() >= self.limits.subscriptions_per_client;
             if of_client || self.topics.count() >= self.limits.subscriptions {
@@ -99,6 +102,7 @@ impl Realm {
             }
             session.subscriptions.insert(filter.clone());
         }
+        session.filter_changed(filter);
         Ok(self.topics.subscribe(id, filter, options))
     }
 
@@ -108,6 +112,7 @@ impl Realm {
             Err(invalid) => invalid.reason,
             Ok(filter) if session.subscriptions.remove(filter) => {
                 session.replays.end(filter);
+                session.filter_changed(filter);
                 self.topics.unsubscribe(id, filter);
                 ReasonCode::SUCCESS
             }

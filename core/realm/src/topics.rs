@@ -64,6 +64,15 @@ impl Topics {
         is_new
     }
 
+    /// The options of a subscription, if there is one.
+    pub(crate) fn options(&self, session: SessionId, filter: &Filter) -> Option<Options> {
+        let place = self.tree.value(self.tree.find(filter.levels())?);
+        match filter.share() {
+            None => place.subscribers.get(&session).copied(),
+            Some(name) => place.groups.get(name)?.options(session),
+        }
+    }
+
     /// Whether there was such a subscription.
     pub(crate) fn unsubscribe(&mut self, session: SessionId, filter: &Filter) -> bool {
         let Some(node) = self.tree.find(filter.levels()) else { return false };

@@ -4,10 +4,12 @@
 //! exactly once: when its delay has passed or its session ends, whichever is first, and not at all if
 //! the client is back before [MQTT-3.1.3-9]. Each way out takes it from its session, so none is twice.
 
+use std::sync::Arc;
+
 use postern_mqtt::packet::Will as Testament;
 
 /// One client's will.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Will {
     /// The client is here.
     Armed(Testament),
@@ -37,6 +39,20 @@ impl Will {
         }
         let fires_ms = now_ms.saturating_add(u64::from(testament.delay) * 1000);
         Left::Wait(Self::Delayed { testament, fires_ms })
+    }
+
+    /// Whether both are one. A will of the same text from another CONNECT is another.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |a: &Testament, b: &Testament| {
+            Arc::ptr_eq(&a.message, &b.message) && (a.qos, a.retain, a.delay) == (b.qos, b.retain, b.delay)
+        };
+        match (self, other) {
+            (Self::Armed(a), Self::Armed(b)) => same(a, b),
+            (Self::Delayed { testament: a, fires_ms: at }, Self::Delayed { testament: b, fires_ms: other_at }) => {
+                at == other_at && same(a, b)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn fires_ms(&self) -> Option<u64> {

@@ -9,6 +9,7 @@ mod authn;
 mod descriptors;
 mod door;
 mod drive;
+pub mod durability;
 mod intake;
 mod meter;
 pub mod metrics;

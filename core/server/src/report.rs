@@ -9,6 +9,7 @@ use postern_mqtt::ReasonCode;
 use postern_mqtt::packet::{Connect, Version};
 use postern_realm::Dropped;
 
+use crate::drive::storage::News;
 use crate::metrics::tls_word;
 
 /// What has been decided about a connection so far, and by whom.
@@ -230,12 +231,44 @@ pub(crate) struct RealmLog {
     refusals: RefusalLog,
     told: Dropped,
     pauses: Pauses,
+    /// It has been said that the realm cannot keep what it must.
+    is_broken: bool,
 }
 
 impl RealmLog {
     pub(crate) fn new(namespace: Namespace) -> Self {
         let refusals = RefusalLog::new(namespace.to_string());
-        Self { namespace, refusals, told: Dropped::default(), pauses: Pauses::default() }
+        Self { namespace, refusals, told: Dropped::default(), pauses: Pauses::default(), is_broken: false }
+    }
+
+    /// What is new of the disk; one line for each change.
+    pub(crate) fn storage(&self, news: &News) {
+        let namespace = &self.namespace;
+        match news {
+            News::Nothing => {}
+            News::Full(error) => {
+                tracing::error!(%namespace, %error, "no room: what must survive is refused until there is, the rest goes on");
+            }
+            News::Room => tracing::info!(%namespace, "there is room again: what must survive is taken on"),
+        }
+    }
+
+    /// The realm cannot keep what it must; said once until it is back.
+    pub(crate) fn broken(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.is_broken, true) {
+            tracing::error!(
+                namespace = %self.namespace,
+                error,
+                "the realm cannot keep what it must: its clients are sent away until it can"
+            );
+        }
+    }
+
+    /// The realm has all that was kept.
+    pub(crate) fn revived(&mut self) {
+        if std::mem::take(&mut self.is_broken) {
+            tracing::info!(namespace = %self.namespace, "the realm is back, with what was kept of it");
+        }
     }
 
     /// `about` is the topic or filter.

@@ -11,6 +11,7 @@ use postern_identity::{ListenerId, Peer, Refusal, Stage, Transport, Why};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::ConnId;
+use postern_store::StoreError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -49,6 +50,9 @@ pub enum ServerError {
         /// Why.
         source: io::Error,
     },
+    /// What must survive cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// An open listener.
@@ -99,9 +103,12 @@ impl Server {
         let opened: Vec<_> = doors.collect();
         let doors = opened.iter().map(|(door, ..)| Arc::clone(door)).collect();
         let metrics = Arc::new(Metrics::new(staged.node, began, doors));
+        let sys_topics = staged.sys_topics;
+        let realms = Realms::new(staged.tenants, &staged.durability, sys_topics, began, Arc::clone(&metrics))?;
+        realms.revive()?;
         let shared = Arc::new(Shared {
             admission: Arc::default(),
-            realms: Realms::new(staged.tenants, staged.sys_topics, began, Arc::clone(&metrics)),
+            realms,
             connections: DashMap::new(),
             metrics,
             next_connection: AtomicU64::new(1),
@@ -144,6 +151,9 @@ impl Server {
         }
         if tokio::time::timeout(DRAIN_WAIT, self.alive.recv()).await.is_err() {
             tracing::warn!("connections that did not end within {DRAIN_WAIT:?} are cut off");
+        }
+        if tokio::time::timeout(DRAIN_WAIT, self.shared.realms.close()).await.is_err() {
+            tracing::warn!("databases that were not closed within {DRAIN_WAIT:?} are left as they are");
         }
     }
 }

@@ -19,6 +19,7 @@ use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
+use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use crate::tenants::TenantPolicies;
 use bundles::Bundles;
@@ -38,6 +39,8 @@ pub struct Staged {
     pub listeners: Vec<ListenerPolicy>,
     /// Limits of tenants.
     pub tenants: TenantPolicies,
+    /// What outlives the process.
+    pub durability: Durability,
     /// What the operator should know; none of it stops the broker.
     pub warnings: Vec<Problem>,
 }
@@ -80,7 +83,8 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
         warnings.extend(bundles.into_warnings());
         let (node, sys_topics) = (config.node.name.clone(), config.sys_topics);
         let tenants = limits::of_tenants(config);
-        Ok(Staged { node, sys_topics, listeners, tenants, warnings })
+        let durability = Durability::of(config);
+        Ok(Staged { node, sys_topics, listeners, tenants, durability, warnings })
     } else {
         Err(problems)
     }

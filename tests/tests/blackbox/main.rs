@@ -26,6 +26,7 @@ mod isolation;
 mod j_plugins;
 mod k_limits;
 mod k_overload;
+mod l_durability;
 mod lifecycle;
 mod metrics;
 mod sys_topics;

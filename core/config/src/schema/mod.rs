@@ -32,6 +32,8 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let plugins = root.take("plugins").and_then(|item| plugins(reader, &item)).unwrap_or_default();
     let mqtt = root.take("mqtt").and_then(|item| mqtt::mqtt(reader, &item)).unwrap_or_default();
     let retainer = root.take("retainer").and_then(|item| retainer::retainer(reader, &item)).unwrap_or_default();
+    let durable_sessions =
+        root.take("durable_sessions").and_then(|item| retainer::durable_sessions(reader, &item)).unwrap_or_default();
     let log = root.take("log").and_then(|item| log(reader, &item)).unwrap_or_default();
     let authentication = root.take("authentication").map(|item| authentication::all(reader, &item)).unwrap_or_default();
     let authorization = root.take("authorization").and_then(|item| authorization::rules(reader, &item));
@@ -48,6 +50,7 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
         mqtt,
         retainer,
         multi_tenancy,
+        durable_sessions,
         log,
         authentication,
         authorization,

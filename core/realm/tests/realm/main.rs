@@ -4,6 +4,7 @@
 
 mod announcing;
 mod connecting;
+mod durable;
 mod limits;
 mod old_clients;
 mod overload;

@@ -10,10 +10,10 @@ use proptest::sample::select;
 
 use crate::sim::*;
 
-const CLIENTS: usize = 3;
+pub(crate) const CLIENTS: usize = 3;
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(crate) enum Op {
     Connect {
         client: usize,
         clean_start: bool,
@@ -55,7 +55,7 @@ enum Op {
     Pass(u64),
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let client = 0..CLIENTS;
     let qos = select(vec![Q0, Q1, Q2]);
     let filter = select(vec!["a", "a/+", "#", "+/b", "$share/g/a/+", "$share/g/#"]);
@@ -100,14 +100,14 @@ struct Client {
 }
 
 /// The world of a random run, checking after each step.
-struct World {
-    realm: Realm,
+pub(crate) struct World {
+    pub(crate) realm: Realm,
     limits: RealmLimits,
-    now_ms: u64,
+    pub(crate) now_ms: u64,
     conns: u64,
     serial: u32,
     clients: [Client; CLIENTS],
-    log: Vec<Effect>,
+    pub(crate) log: Vec<Effect>,
 }
 
 impl World {
@@ -120,11 +120,24 @@ impl World {
             subscriptions_per_client: 4,
             ..RealmLimits::default()
         };
-        let realm = Realm::new(limits.clone());
-        Self { realm, limits, now_ms: 0, conns: 0, serial: 0, clients: Default::default(), log: Vec::new() }
+        Self::of(Realm::new(limits.clone()), limits, 0)
     }
 
-    fn run(&mut self, op: Op) {
+    /// Of a realm that there is, at its own time.
+    pub(crate) fn of(realm: Realm, limits: RealmLimits, now_ms: u64) -> Self {
+        Self { realm, limits, now_ms, conns: 0, serial: 0, clients: Default::default(), log: Vec::new() }
+    }
+
+    /// The next connection has this number.
+    pub(crate) fn skip_connections(&mut self, next: u64) {
+        self.conns = next;
+    }
+
+    pub(crate) fn limits() -> RealmLimits {
+        Self::new().limits
+    }
+
+    pub(crate) fn run(&mut self, op: Op) {
         let input = match op {
             Op::Pass(seconds) => {
                 self.now_ms += seconds * 1000;

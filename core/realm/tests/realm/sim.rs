@@ -141,6 +141,10 @@ impl Sim {
         }
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Lets time pass, in seconds.
     pub(crate) fn pass(&mut self, seconds: u64) {
         self.now_ms += seconds * 1000;

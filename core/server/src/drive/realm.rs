@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_mqtt::Packet;
-use postern_mqtt::packet::{ConnAck, Connect};
+use postern_mqtt::packet::{ConnAck, Connect, Disconnect};
 use postern_mqtt::reason::ReasonCode;
 use postern_realm::{ConnId, Departure, Effect, Input, Owner, Realm, Rights};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use super::storage::{Broken, Storage};
 use super::system::{Gone, SystemTopics};
 use crate::metrics::RealmMetrics;
 use crate::report::{RealmLog, Who};
@@ -56,38 +57,70 @@ pub(crate) struct Watch {
     pub(crate) log: RealmLog,
 }
 
-/// Runs until every handle of the mailbox is gone.
-pub(crate) async fn drive(mut realm: Realm, mut mailbox: mpsc::Receiver<Command>, began: Instant, mut watch: Watch) {
-    let mut seats: HashMap<ConnId, Seat> = HashMap::new();
+impl Seat {
+    /// Ends the connection.
+    pub(super) fn close(&self, reason: ReasonCode) {
+        self.outbox.close(Some(Disconnect::new(reason)));
+        self.outbox.wake();
+    }
+
+    /// Answers the CONNECT with no.
+    pub(super) fn send_away(&self, reason: ReasonCode) {
+        self.outbox.put(Packet::ConnAck(Box::new(ConnAck { reason, ..ConnAck::default() })));
+        self.outbox.close(None);
+        self.outbox.wake();
+    }
+}
+
+/// Runs until every handle of the mailbox is gone, or the realm cannot keep what it must.
+pub(super) async fn drive(
+    realm: &mut Realm,
+    storage: &mut Storage,
+    mailbox: &mut mpsc::Receiver<Command>,
+    seats: &mut HashMap<ConnId, Seat>,
+    (began, watch): (Instant, &mut Watch),
+) -> Result<(), Broken> {
     let mut commands = Vec::with_capacity(TURN_COMMANDS);
     let (mut inputs, mut effects) = (Vec::new(), Vec::new());
+    // The first turn has what follows from the time in which there was no process.
+    let mut is_first = true;
     loop {
         let telling = watch.system.next().filter(|_| realm.hears_announcements());
         let own = realm.next_deadline_ms().map(|ms| began + Duration::from_millis(ms));
-        let received =
-            receive(&mut mailbox, &mut commands, own.into_iter().chain(telling).min(), realm.has_more()).await;
+        let due = own.into_iter().chain(telling).chain(storage.retry_at()).min();
+        let due = if std::mem::take(&mut is_first) { Some(began) } else { due };
+        let received = receive(mailbox, &mut commands, due, realm.has_more()).await;
         if received == Some(0) {
-            return;
+            return Ok(());
         }
+        let mut entered = Vec::new();
+        watch.log.storage(&storage.retry(realm, &mut effects).await?);
+        deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
         let asked = commands.iter().any(Command::asks_for_figures);
         if asked || telling.is_some() {
             watch.system.tell(asked, Instant::now(), &mut inputs);
         }
         let mut gone = Vec::new();
         for command in commands.drain(..) {
-            accept(command, &mut seats, &mut inputs, &mut gone);
+            accept(command, seats, &mut inputs, &mut gone);
         }
         realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
         let held = realm.stats();
         // Before anybody is woken: who has an answer finds it counted.
         watch.metrics.set(held);
-        let mut entered = Vec::new();
-        deliver(&mut effects, &mut seats, &mut watch, &mut entered, &mut inputs);
+        let parked = &mut inputs;
+        let news = storage.settle(realm, &mut effects, |e| deliver(e, seats, watch, &mut entered, parked)).await?;
+        watch.log.storage(&news);
+        deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
         if realm.hears_announcements() {
-            watch.system.came_and_went(&seats_of(&seats, &entered), &gone_from(&seats, &gone), &mut inputs);
+            watch.system.came_and_went(&seats_of(seats, &entered), &gone_from(seats, &gone), &mut inputs);
             if !inputs.is_empty() {
                 realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-                deliver(&mut effects, &mut seats, &mut watch, &mut entered, &mut inputs);
+                let parked = &mut inputs;
+                let news =
+                    storage.settle(realm, &mut effects, |e| deliver(e, seats, watch, &mut entered, parked)).await?;
+                watch.log.storage(&news);
+                deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
             }
         }
         watch.log.tell(held.dropped, Instant::now());
