@@ -504,6 +504,21 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// What is read of a record that nobody wrote, it would be written as.
+        #[test]
+        fn bytes_that_nobody_wrote_are_no_record_or_a_whole_one(
+            table in 0..7_u8,
+            key in proptest::collection::vec(0..4_u8, 0..20),
+            value in proptest::collection::vec(0..4_u8, 0..60),
+        ) {
+            if let Ok((read_key, read)) = decode(table, &key, &value) {
+                proptest::prop_assert_eq!(read_key.encode(), (table, key));
+                proptest::prop_assert_eq!(encode(&read), value);
+            }
+        }
+    }
+
     #[test]
     fn keys_are_in_the_order_of_what_they_count() {
         let key = |session, number| Key::Delivery(SessionId(session), number).encode();
