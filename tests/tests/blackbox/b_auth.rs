@@ -153,8 +153,9 @@ fn b_auth_an_answer_does_not_hold_for_another_exchange() {
 
 #[test]
 fn b_auth_a_client_may_let_the_server_ask_first() {
+    let broker = SCRAM.get();
     let mut scram = alice();
-    let mut raw = raw::dial(SCRAM.get().control());
+    let mut raw = raw::dial(broker.control());
     raw.send(&connect(None).bytes());
     assert_eq!(challenge(&mut raw), b"");
     raw.send(&auth(0x18, &scram.initial()));
@@ -230,6 +231,7 @@ fn challenged() -> RawClient<TcpStream> {
 /// v5: MQTT-4.12.0-4
 #[test]
 fn b_16_nothing_but_its_own_auth_goes_before_connack() {
+    let broker = SCRAM.get();
     let other = |reason, method| wire::auth(reason, &wire::authentication(method, Some(b"x")));
     for (what, bytes, code) in [
         ("PINGREQ", wire::PINGREQ.to_vec(), 0x82),
@@ -250,7 +252,7 @@ fn b_16_nothing_but_its_own_auth_goes_before_connack() {
     let mut witness = enter(&mut alice());
     witness.subscribe("of/alice/early", 0).publish("of/alice/early", "fence");
     assert_eq!(witness.message().1, "fence");
-    SCRAM.get().assert_sound();
+    broker.assert_sound();
 }
 
 #[test]
@@ -270,6 +272,7 @@ fn b_16_a_client_that_leaves_its_challenge_unanswered_is_given_up() {
 /// v5: MQTT-4.12.1-1
 #[test]
 fn b_16_a_live_client_authenticates_again_and_goes_on() {
+    let broker = SCRAM.get();
     let mut raw = enter(&mut alice());
     raw.subscribe("of/alice/#", 1);
     for round in ["first", "second"] {
@@ -286,7 +289,7 @@ fn b_16_a_live_client_authenticates_again_and_goes_on() {
         raw.ping();
     }
     raw.leave();
-    SCRAM.get().assert_sound();
+    broker.assert_sound();
 }
 
 /// v5: MQTT-4.12.1-2

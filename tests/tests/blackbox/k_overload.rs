@@ -270,6 +270,8 @@ fn d_11_all_retained_messages_reach_a_slow_reader_and_nobody_waits_for_it() {
             (first..first + 500).flat_map(|n| wire::retain(V5, &format!("d/{}/{n}", n % 7), 0, 0, "state")).collect();
         publisher.send(&batch).ping();
     }
+    // Acknowledged when all before it is kept.
+    publisher.publish("fence", "x");
     let before = broker.resident_bytes();
     let mut slow = enter_narrow(&broker, &Connect::new(V5, "reader"));
     slow.subscribe("#", 1);

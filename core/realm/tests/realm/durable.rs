@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_mqtt::packet::{Connect, Publish};
 use postern_mqtt::{Packet, ReasonCode};
-use postern_realm::{ConnId, Departure, Dropped, Exhausted, Effect, Input, Kept, Realm, RealmLimits, Restore};
+use postern_realm::{ConnId, Departure, Dropped, Effect, Exhausted, Input, Kept, Realm, RealmLimits, Restore};
 use proptest::prelude::*;
 
 use crate::properties::{CLIENTS, Op, World, op};
