@@ -283,6 +283,8 @@ fn a_17_a_thousand_packets_in_one_segment_keep_their_order() {
     assert_alive(&broker);
 }
 
+/// v5: MQTT-3.12.4-1, MQTT-4.2.0-1
+/// v3.1.1: MQTT-3.12.4-1, MQTT-4.2.0-1
 #[test]
 fn a_17_a_whole_session_in_one_segment_is_answered_in_order() {
     const MESSAGES: u16 = 1_000;

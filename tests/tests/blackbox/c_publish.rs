@@ -31,7 +31,7 @@ fn expiry(seconds: u32) -> Vec<u8> {
 /// The Topic Alias Maximum of the broker.
 const ALIAS_MAXIMUM: u16 = 16;
 
-/// v5: MQTT-3.3.2-8, MQTT-3.3.2-9
+/// v5: MQTT-3.3.2-8, MQTT-3.3.2-9, MQTT-3.14.4-2, MQTT-4.13.2-1
 #[test]
 fn c_01_a_publish_needs_a_topic_or_an_alias_that_is_known_and_allowed() {
     let aliased = |topic: &str, number: u16| wire::publish_with(V5, 0, topic, 0, &alias(number), "x");

@@ -315,6 +315,7 @@ fn records_that_do_not_fit_together_are_refused_with_a_sentence() {
 }
 
 /// While there is no room, what would need it is refused and the rest goes on.
+/// v3.1.1: MQTT-4.8.0-2
 #[test]
 fn without_room_what_must_survive_is_refused_and_the_rest_goes_on() {
     let mut world = Mortal::new();
