@@ -145,9 +145,12 @@ class Client(mqtt.Client):
         raw = self._sock
         # Ends the loop's thread, which closes its own end.
         raw = getattr(raw, "_socket", raw)
+        # The library forgets its thread as soon as that ends.
+        thread = self._thread
         self._thread_terminate = True
         socket.socket.shutdown(raw, socket.SHUT_RDWR)
-        self._thread.join()
+        if thread is not None:
+            thread.join()
 
 
 def connect(client, told):
