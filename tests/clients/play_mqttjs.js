@@ -109,6 +109,8 @@ const commands = {
       });
     });
     session.on("error", (error) => {
+      // The library may still write while it ends its WebSocket.
+      if (session.silent || session.disconnecting) return;
       if (entered) tell(client, "fault", { why: String(error) });
       else tell(client, "connected", { code: error.code ?? -1, why: String(error) });
     });
