@@ -122,7 +122,7 @@ fn killing_the_process_loses_nothing_that_was_committed() {
         let (records, lost) = read(dir.path(), SAFE).unwrap();
         let found = u64::try_from(records.len()).unwrap() / 2;
         assert!(found >= u64::try_from(committed).unwrap(), "{found} of {committed}");
-        assert_eq!(lost, 0);
+        assert!(lost <= 1, "{lost}: at most the one that was being written, which nobody was told of");
         assert_eq!(records, after(found), "whole changes, and none left out");
     }
 }
