@@ -404,13 +404,30 @@ mod tests {
         (directory, path)
     }
 
+    /// Starts a script. While another test of this process starts a program of its own, that one may for a moment hold the
+    /// script open for writing, and the system does not run such a file.
+    async fn start(program: &Path) -> Result<Broker, StartFailure> {
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match Broker::start(program, Path::new("none")).await {
+                Err(StartFailure { error: BrokerError::Start { source, .. }, .. })
+                    if source.kind() == std::io::ErrorKind::ExecutableFileBusy
+                        && tokio::time::Instant::now() < until =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                started => return started,
+            }
+        }
+    }
+
     const READY: &str = r#"echo '{"level":"INFO","message":"listening","listener":"ssl:default","address":"0.0.0.0:18883"}' >&2
 echo '{"level":"INFO","message":"ready"}' >&2"#;
 
     #[tokio::test]
     async fn a_broker_that_is_ready_is_stopped_by_sigterm_and_must_end_with_0() {
         let (_keep, program) = script(&format!("trap 'exit 0' TERM\n{READY}\nwhile :; do sleep 0.05; done"));
-        let broker = Broker::start(&program, Path::new("none")).await.unwrap();
+        let broker = start(&program).await.unwrap();
         assert_eq!(broker.address_of("ssl:default").unwrap().to_string(), "127.0.0.1:18883");
         assert!(broker.address_of("ssl:other").is_err());
         broker.stop().await.unwrap();
@@ -419,7 +436,7 @@ echo '{"level":"INFO","message":"ready"}' >&2"#;
     #[tokio::test]
     async fn a_broker_that_ends_with_another_code_is_not_taken_for_a_clean_end() {
         let (_keep, program) = script(&format!("trap 'exit 3' TERM\n{READY}\nwhile :; do sleep 0.05; done"));
-        let broker = Broker::start(&program, Path::new("none")).await.unwrap();
+        let broker = start(&program).await.unwrap();
         assert!(matches!(broker.stop().await, Err(BrokerError::EndedBadly(_))));
     }
 
@@ -427,7 +444,7 @@ echo '{"level":"INFO","message":"ready"}' >&2"#;
     async fn a_broker_that_cannot_bind_is_reported_with_its_log() {
         let (_keep, program) =
             script("echo 'binding 127.0.0.1:8883: Address already in use (os error 98)' >&2; exit 1");
-        let failure = Broker::start(&program, Path::new("none")).await.unwrap_err();
+        let failure = start(&program).await.unwrap_err();
         assert!(matches!(failure.error, BrokerError::Ended(_)));
         assert!(failure.port_is_taken());
         assert_eq!(failure.log.len(), 1);
