@@ -3,8 +3,8 @@
 //!
 //! A replay is a place in the tree of retained messages and goes on from there however the tree has changed meanwhile.
 //! A message that was stored after the subscription was made reached the session as a live one already and is passed
-//! over, unless live ones were lost because the client is slow. A session has one replay for each filter at most: subscribing again begins it anew. UNSUBSCRIBE and the end of
-//! the connection end it.
+//! over, unless live ones were lost because the client is slow. A session has one replay for each filter at most:
+//! subscribing again begins it anew. UNSUBSCRIBE and the end of the connection end it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

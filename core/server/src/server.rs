@@ -23,7 +23,7 @@ use crate::drive::connection::Connection;
 use crate::drive::outbox::Outbox;
 use crate::drive::realm::{Command, Seat};
 use crate::drive::stall::Stall;
-use crate::intake::{Accepted, Admitted, intake};
+use crate::intake::{Accepted, Admitted, Client, intake};
 use crate::meter::{Meter, Traffic};
 use crate::metrics::Metrics;
 use crate::policy::ListenerPolicy;
@@ -285,20 +285,8 @@ async fn attach(
     shared: &Arc<Shared>,
     stop: &watch::Receiver<bool>,
 ) {
-    let Admitted {
-        mut stream,
-        link,
-        input,
-        connect,
-        arrival,
-        answers,
-        greeting,
-        owner,
-        username,
-        rights,
-        mounted,
-        reauthentication,
-    } = admitted;
+    let Admitted { mut stream, link, input, arrival, answers, client } = admitted;
+    let Client { connect, greeting, owner, username, rights, mounted, reauthentication } = client;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
     let who = Arc::new(Who::new(story, &connect, username));
@@ -321,7 +309,6 @@ async fn attach(
     let own = Traffic::new(&policy.publish_rates, Instant::now());
     let connection = Connection {
         conn,
-
         stream,
         link,
         input,

@@ -237,7 +237,7 @@ fn c_11_a_message_waits_no_longer_than_its_expiry_and_says_what_is_left() {
     send(0b0010, &topic, LONG_S, "last");
     send(0b0011, &kept, SHORT_S, "short");
     // The broker counts from when it has them, which is at the latest now.
-    let sent = Instant::now();
+    let kept_from = Instant::now();
     let check = |client: &mut Client, payload: &str, total: u32| {
         let packet = client.expect(kind::PUBLISH);
         assert_eq!(packet.published(V5).2, payload.as_bytes());
@@ -251,7 +251,7 @@ fn c_11_a_message_waits_no_longer_than_its_expiry_and_says_what_is_left() {
     // Where this machine took longer than the message may wait, it is gone here too.
     assert!(second == b"short" || began.elapsed() > Duration::from_secs(u64::from(SHORT_S)), "{second:?}");
     // From here on it must be.
-    std::thread::sleep(Duration::from_millis(2_200).saturating_sub(sent.elapsed()));
+    std::thread::sleep(Duration::from_millis(2_200).saturating_sub(kept_from.elapsed()));
     let mut client = raw::enter(broker.control(), &late);
     check(&mut client, "first", LONG_S - 1);
     check(&mut client, "last", LONG_S - 1);

@@ -48,16 +48,7 @@ impl Seat {
     pub(crate) fn new(outbox: Arc<Outbox>, who: Arc<Who>) -> Self {
         Self { outbox, who, entered: false, closed: None }
     }
-}
 
-/// What is seen of a realm from outside.
-pub(crate) struct Watch {
-    pub(crate) metrics: Arc<RealmMetrics>,
-    pub(crate) system: SystemTopics,
-    pub(crate) log: RealmLog,
-}
-
-impl Seat {
     /// Ends the connection.
     pub(super) fn close(&self, reason: ReasonCode) {
         self.outbox.close(Some(Disconnect::new(reason)));
@@ -72,6 +63,13 @@ impl Seat {
     }
 }
 
+/// What is seen of a realm from outside.
+pub(crate) struct Watch {
+    pub(crate) metrics: Arc<RealmMetrics>,
+    pub(crate) system: SystemTopics,
+    pub(crate) log: RealmLog,
+}
+
 /// Runs until every handle of the mailbox is gone, or the realm cannot keep what it must.
 pub(super) async fn drive(
     realm: &mut Realm,
@@ -81,7 +79,7 @@ pub(super) async fn drive(
     (began, watch): (Instant, &mut Watch),
 ) -> Result<(), Broken> {
     let mut commands = Vec::with_capacity(TURN_COMMANDS);
-    let (mut inputs, mut effects) = (Vec::new(), Vec::new());
+    let mut round = Round::default();
     // The first turn has what follows from the time in which there was no process.
     let mut is_first = true;
     loop {
@@ -93,41 +91,65 @@ pub(super) async fn drive(
         if received == Some(0) {
             return Ok(());
         }
-        let mut entered = Vec::new();
-        watch.log.storage(&storage.retry(realm, &mut effects).await?);
-        deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
+        watch.log.storage(&storage.retry(realm, &mut round.effects).await?);
+        round.deliver(seats, watch);
         let asked = commands.iter().any(Command::asks_for_figures);
         if asked || telling.is_some() {
-            watch.system.tell(asked, Instant::now(), &mut inputs);
+            watch.system.tell(asked, Instant::now(), &mut round.inputs);
         }
         let mut gone = Vec::new();
         for command in commands.drain(..) {
-            accept(command, seats, &mut inputs, &mut gone);
+            accept(command, seats, &mut round.inputs, &mut gone);
         }
-        realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-        let held = realm.stats();
-        // Before anybody is woken: who has an answer finds it counted.
-        watch.metrics.set(held);
-        let parked = &mut inputs;
-        let news = storage.settle(realm, &mut effects, |e| deliver(e, seats, watch, &mut entered, parked)).await?;
-        watch.log.storage(&news);
-        deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
+        turn(realm, storage, &mut round, seats, (began, watch)).await?;
+        let dropped = realm.stats().dropped;
         if realm.hears_announcements() {
-            watch.system.came_and_went(&seats_of(seats, &entered), &gone_from(seats, &gone), &mut inputs);
-            if !inputs.is_empty() {
-                realm.turn(elapsed_ms(began), &mut inputs, &mut effects);
-                let parked = &mut inputs;
-                let news =
-                    storage.settle(realm, &mut effects, |e| deliver(e, seats, watch, &mut entered, parked)).await?;
-                watch.log.storage(&news);
-                deliver(&mut effects, seats, watch, &mut entered, &mut inputs);
+            let (came, went) = (seats_of(seats, &round.entered), gone_from(seats, &gone));
+            watch.system.came_and_went(&came, &went, &mut round.inputs);
+            if !round.inputs.is_empty() {
+                turn(realm, storage, &mut round, seats, (began, watch)).await?;
             }
         }
-        watch.log.tell(held.dropped, Instant::now());
+        watch.log.tell(dropped, Instant::now());
+        round.entered.clear();
         for (conn, _) in gone {
             seats.remove(&conn);
         }
     }
+}
+
+/// What goes through the loop; empty vectors are kept for their memory.
+#[derive(Default)]
+struct Round {
+    inputs: Vec<Input>,
+    effects: Vec<Effect>,
+    /// Connections that were let in.
+    entered: Vec<ConnId>,
+}
+
+impl Round {
+    fn deliver(&mut self, seats: &mut HashMap<ConnId, Seat>, watch: &mut Watch) {
+        deliver(&mut self.effects, seats, watch, &mut self.entered, &mut self.inputs);
+    }
+}
+
+/// One turn: takes the inputs, commits what must be kept, gives the effects out. Who is parked by that is among the
+/// inputs of the next.
+async fn turn(
+    realm: &mut Realm,
+    storage: &mut Storage,
+    round: &mut Round,
+    seats: &mut HashMap<ConnId, Seat>,
+    (began, watch): (Instant, &mut Watch),
+) -> Result<(), Broken> {
+    let Round { inputs, effects, entered } = round;
+    realm.turn(elapsed_ms(began), inputs, effects);
+    // Before anybody is woken: who has an answer finds it counted.
+    watch.metrics.set(realm.stats());
+    let news = storage.settle(realm, effects, |early| deliver(early, seats, watch, entered, inputs)).await?;
+    watch.log.storage(&news);
+    round.deliver(seats, watch);
+    Ok(())
 }
 
 impl Command {

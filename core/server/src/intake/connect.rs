@@ -26,12 +26,17 @@ pub(crate) struct Admitted {
     pub(crate) link: Link,
     /// Bytes that came behind the CONNECT.
     pub(crate) input: BytesMut,
-    /// Never without a client identifier.
-    pub(crate) connect: Box<Connect>,
     /// What came so far, to be counted.
     pub(crate) arrival: Tally,
     /// What was said so far.
     pub(crate) answers: Tally,
+    pub(crate) client: Client,
+}
+
+/// A CONNECT and all that was made out of it.
+pub(crate) struct Client {
+    /// Never without a client identifier.
+    pub(crate) connect: Box<Connect>,
     /// What the CONNACK is to say beside what the realm puts into it.
     pub(crate) greeting: Box<ConnAck>,
     /// Who owns the session.
@@ -65,41 +70,17 @@ impl Carried {
             Err(turned) => Err(turned),
         };
         match bound {
-            Ok(Bound { connect, greeting, owner, username, rights, mounted, reauthentication }) => {
+            Ok(mut client) => {
                 let (arrival, answers) = wire.traffic();
                 let Wire { stream, link, input, .. } = wire;
-                let greeting = Box::new(link.announce(greeting));
-                let version = connect.version.to_string();
-                story.admitted(username.as_deref(), &connect.client_id, &version);
-                Ok(Admitted {
-                    stream,
-                    link,
-                    input,
-                    connect,
-                    arrival,
-                    answers,
-                    greeting,
-                    owner,
-                    username,
-                    rights,
-                    mounted,
-                    reauthentication,
-                })
+                client.greeting = Box::new(link.announce(*client.greeting));
+                let version = client.connect.version.to_string();
+                story.admitted(client.username.as_deref(), &client.connect.client_id, &version);
+                Ok(Admitted { stream, link, input, arrival, answers, client })
             }
             Err(turned) => Err(wire.turn_away(turned).await),
         }
     }
-}
-
-/// A CONNECT and all that was made out of it.
-struct Bound {
-    connect: Box<Connect>,
-    greeting: ConnAck,
-    owner: Owner,
-    username: Option<Arc<str>>,
-    rights: Rights,
-    mounted: Mounted,
-    reauthentication: Option<Reauthentication>,
 }
 
 /// Binds the CONNECT to the identity, asks for what is not proven yet, and settles what the client may do.
@@ -110,7 +91,7 @@ async fn admit(
     policy: &ListenerPolicy,
     story: &Story,
     wire: &mut Wire,
-) -> Result<Bound, Turned> {
+) -> Result<Client, Turned> {
     let refuse = |detail: String| Refusal::new(Stage::Connect, Why::NotAllowed, detail);
     let identity = identity?.unwrap_or_default();
     let is_nameless = connect.client_id.is_empty();
@@ -134,6 +115,7 @@ async fn admit(
         authentication_data: shown.map(|shown| shown.data),
         ..ConnAck::default()
     };
+    let greeting = Box::new(greeting);
     let mounted = policy
         .mountpoint
         .mount(&connect.client_id, username.as_deref(), &story.namespace)
@@ -157,7 +139,7 @@ async fn admit(
             Some(Arc::new(acl))
         }
     };
-    Ok(Bound { connect, greeting, owner, username, rights, mounted, reauthentication })
+    Ok(Client { connect, greeting, owner, username, rights, mounted, reauthentication })
 }
 
 /// Gives a client that has no identifier one of 128 random bits, in hexadecimal (MQTT-3.1.3-6, MQTT-3.1.3-7): nobody

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use postern_identity::{Identity, Refusal, Stage, Why};
 use tokio::net::TcpStream;
 
-pub(crate) use connect::Admitted;
+pub(crate) use connect::{Admitted, Client};
 pub(crate) use stream::Stream;
 
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
