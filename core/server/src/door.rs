@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use postern_config::{ProxyTls, TcpOptions};
-use postern_identity::{Proxied, Refusal, Stage, Why};
+use postern_identity::{ListenerId, Proxied, Refusal, Stage, Why};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -18,7 +19,9 @@ use crate::report::RefusalLog;
 
 /// One open listener's own things.
 pub(crate) struct Door {
-    pub(crate) policy: Arc<ListenerPolicy>,
+    pub(crate) id: ListenerId,
+    /// By what it serves now. A connection loads it once, when it is accepted.
+    policy: ArcSwap<ListenerPolicy>,
     pub(crate) port: u16,
     pub(crate) refusals: RefusalLog,
     pub(crate) metrics: ListenerMetrics,
@@ -45,7 +48,18 @@ impl Door {
     pub(crate) fn new(policy: ListenerPolicy, port: u16) -> Self {
         let (refusals, metrics, count) =
             (RefusalLog::new(policy.id.to_string()), ListenerMetrics::default(), Arc::default());
-        Self { policy: Arc::new(policy), port, refusals, metrics, count }
+        Self { id: policy.id.clone(), policy: ArcSwap::from_pointee(policy), port, refusals, metrics, count }
+    }
+
+    /// By what it serves now.
+    pub(crate) fn policy(&self) -> Arc<ListenerPolicy> {
+        self.policy.load_full()
+    }
+
+    #[allow(dead_code, reason = "its caller is on its way")]
+    /// Serves new connections by this from now on; those that are in or on their way keep what they have.
+    pub(crate) fn serve_by(&self, policy: ListenerPolicy) {
+        self.policy.store(Arc::new(policy));
     }
 
     /// Connections that are in, or on their way.
@@ -54,59 +68,49 @@ impl Door {
     }
 
     /// Decides before a byte is read; a refused socket is closed at once.
-    pub(crate) fn open(&self, admission: &Arc<Admission>, address: SocketAddr) -> Option<Entry> {
-        self.enter(admission, address).map_err(|refusal| self.report(address, &refusal)).ok()
+    pub(crate) fn open(
+        &self,
+        policy: &ListenerPolicy,
+        admission: &Arc<Admission>,
+        address: SocketAddr,
+    ) -> Option<Entry> {
+        self.enter(policy, admission, address).map_err(|refusal| self.report(address, &refusal)).ok()
     }
 
-    fn enter(&self, admission: &Arc<Admission>, address: SocketAddr) -> Result<Entry, Refusal> {
-        match &self.policy.proxy {
+    fn enter(
+        &self,
+        policy: &ListenerPolicy,
+        admission: &Arc<Admission>,
+        address: SocketAddr,
+    ) -> Result<Entry, Refusal> {
+        match &policy.proxy {
             Some(proxy) if !proxy.trusted.iter().any(|network| network.contains(address.ip())) => {
                 let detail = "the address is not among proxy_protocol_trusted";
                 return Err(Refusal::new(Stage::Accept, Why::NotAllowed, detail));
             }
             Some(_) => {}
-            None => self.check_rules(address)?,
+            None => check_rules(policy, address)?,
         }
         let full = || Refusal::new(Stage::Accept, Why::RateLimited, "the listener has max_connections already");
-        let connection = self.count.enter(self.policy.max_connections).ok_or_else(full)?;
-        let unauthenticated = match &self.policy.proxy {
+        let connection = self.count.enter(policy.max_connections).ok_or_else(full)?;
+        let unauthenticated = match &policy.proxy {
             Some(_) => None,
-            None => Some(self.take_slot(admission, address)?),
+            None => Some(take_slot(policy, admission, address)?),
         };
         Ok(Entry { connection, unauthenticated })
-    }
-
-    /// The first rule that fits decides; without one the address may enter, as in EMQX.
-    fn check_rules(&self, address: SocketAddr) -> Result<(), Refusal> {
-        let rule = self.policy.access_rules.iter().find(|rule| rule.fits(address.ip()));
-        match rule {
-            Some(rule) if !rule.allow => {
-                let detail = format!("access_rules say `{rule}`");
-                Err(Refusal::new(Stage::Accept, Why::NotAllowed, detail))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn take_slot(&self, admission: &Arc<Admission>, address: SocketAddr) -> Result<UnauthenticatedSlot, Refusal> {
-        let limit = self.policy.max_unauthenticated_per_address;
-        admission.enter(address.ip(), limit).ok_or_else(|| {
-            let detail = "the address has max_unauthenticated_per_address sockets open that have not finished CONNECT";
-            Refusal::new(Stage::Accept, Why::RateLimited, detail)
-        })
     }
 
     /// Whose connection it is: the socket's, or the one that the proxy's header names. Then the rules and
     /// limits hold for that address.
     pub(crate) async fn locate(
         &self,
+        policy: &ListenerPolicy,
         socket: &mut TcpStream,
-        address: SocketAddr,
-        entry: Entry,
+        (address, entry): (SocketAddr, Entry),
         admission: &Arc<Admission>,
     ) -> Option<Located> {
         let Entry { connection, unauthenticated } = entry;
-        let (Some(settings), None) = (&self.policy.proxy, &unauthenticated) else {
+        let (Some(settings), None) = (&policy.proxy, &unauthenticated) else {
             return unauthenticated.map(|slot| Located { address, proxied: None, connection, unauthenticated: slot });
         };
         let timeout = settings.timeout;
@@ -126,7 +130,7 @@ impl Door {
                 None
             }
             Ok((peer, proxied)) => {
-                let slot = self.check_rules(peer).and_then(|()| self.take_slot(admission, peer));
+                let slot = check_rules(policy, peer).and_then(|()| take_slot(policy, admission, peer));
                 let unauthenticated = slot.map_err(|refusal| self.report(peer, &refusal)).ok()?;
                 Some(Located { address: peer, proxied, connection, unauthenticated })
             }
@@ -138,9 +142,33 @@ impl Door {
         self.metrics.refused(refusal);
         if self.refusals.permit(Instant::now()) {
             let (at, why) = (refusal.at.label(), refusal.why.label());
-            tracing::info!(listener = %self.policy.id, %peer, at, why, detail = refusal.detail.as_str(), "refused");
+            tracing::info!(listener = %self.id, %peer, at, why, detail = refusal.detail.as_str(), "refused");
         }
     }
+}
+
+/// The first rule that fits decides; without one the address may enter, as in EMQX.
+fn check_rules(policy: &ListenerPolicy, address: SocketAddr) -> Result<(), Refusal> {
+    let rule = policy.access_rules.iter().find(|rule| rule.fits(address.ip()));
+    match rule {
+        Some(rule) if !rule.allow => {
+            let detail = format!("access_rules say `{rule}`");
+            Err(Refusal::new(Stage::Accept, Why::NotAllowed, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn take_slot(
+    policy: &ListenerPolicy,
+    admission: &Arc<Admission>,
+    address: SocketAddr,
+) -> Result<UnauthenticatedSlot, Refusal> {
+    let limit = policy.max_unauthenticated_per_address;
+    admission.enter(address.ip(), limit).ok_or_else(|| {
+        let detail = "the address has max_unauthenticated_per_address sockets open that have not finished CONNECT";
+        Refusal::new(Stage::Accept, Why::RateLimited, detail)
+    })
 }
 
 /// Opens a listener. Buffers are set before it listens, so that its connections have them from their beginning.

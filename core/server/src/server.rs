@@ -124,7 +124,7 @@ impl Server {
         let (task_alive, alive) = mpsc::channel(1);
         let mut bound = Vec::new();
         for (door, listener, address) in opened {
-            bound.push(Bound { listener: door.policy.id.clone(), address });
+            bound.push(Bound { listener: door.id.clone(), address });
             tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
         }
         Ok(Self { bound, shutdown, alive, shared })
@@ -165,7 +165,8 @@ async fn accept_loop(
     mut stop: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) {
-    let mut meter = Meter::new(door.policy.max_conn_rate, door.policy.max_conn_burst, Instant::now());
+    let mut policy = door.policy();
+    let mut meter = Meter::new(policy.max_conn_rate, policy.max_conn_burst, Instant::now());
     let (mut full, mut failing) = (Pauses::default(), Pauses::default());
     loop {
         let next = async {
@@ -181,14 +182,22 @@ async fn accept_loop(
         };
         match accepted {
             Ok((socket, address)) => {
+                let now_by = door.policy();
+                if !Arc::ptr_eq(&policy, &now_by) {
+                    if (policy.max_conn_rate, policy.max_conn_burst) != (now_by.max_conn_rate, now_by.max_conn_burst) {
+                        meter = Meter::new(now_by.max_conn_rate, now_by.max_conn_burst, Instant::now());
+                    }
+                    policy = now_by;
+                }
                 meter.take(1, Instant::now());
                 door.metrics.accepted();
                 let Some(descriptor) = shared.descriptors.enter() else {
                     refuse_for_want_of_descriptors(&shared, &door, &mut full);
                     continue;
                 };
-                if let Some(entry) = door.open(&shared.admission, address) {
-                    let task = serve(socket, address, Arc::clone(&door), Arc::clone(&shared), entry, stop.clone());
+                if let Some(entry) = door.open(&policy, &shared.admission, address) {
+                    let come = Come { socket, address, entry, policy: Arc::clone(&policy) };
+                    let task = serve(come, Arc::clone(&door), Arc::clone(&shared), stop.clone());
                     let alive = alive.clone();
                     tokio::spawn(async move {
                         task.await;
@@ -200,7 +209,7 @@ async fn accept_loop(
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(error) => {
                 if failing.permit(Instant::now()) {
-                    tracing::error!(listener = %door.policy.id, %error, "cannot accept; trying again and again");
+                    tracing::error!(listener = %door.id, %error, "cannot accept; trying again and again");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -215,7 +224,7 @@ fn refuse_for_want_of_descriptors(shared: &Shared, door: &Door, pauses: &mut Pau
     if pauses.permit(Instant::now()) {
         let Shared { descriptors, .. } = shared;
         tracing::warn!(
-            listener = %door.policy.id,
+            listener = %door.id,
             limit = descriptors.limit(),
             connections = descriptors.connections(),
             why,
@@ -224,33 +233,36 @@ fn refuse_for_want_of_descriptors(shared: &Shared, door: &Door, pauses: &mut Pau
     }
 }
 
-/// One connection from accept to its end.
-async fn serve(
-    mut socket: TcpStream,
+/// A connection that was accepted.
+struct Come {
+    socket: TcpStream,
     address: SocketAddr,
-    door: Arc<Door>,
-    shared: Arc<Shared>,
     entry: Entry,
-    mut stop: watch::Receiver<bool>,
-) {
-    tune(&socket, &door.policy.tcp);
+    /// By what it is served, from here to its end.
+    policy: Arc<ListenerPolicy>,
+}
+
+/// One connection from accept to its end.
+async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let Come { mut socket, address, entry, policy } = come;
+    tune(&socket, &policy.tcp);
     let located = tokio::select! {
         biased;
         _ = stop.wait_for(|stopping| *stopping) => return,
-        located = door.locate(&mut socket, address, entry, &shared.admission) => located,
+        located = door.locate(&policy, &mut socket, (address, entry), &shared.admission) => located,
     };
     let Some(Located { address, proxied, connection: connection_slot, unauthenticated }) = located else { return };
     let at = Instant::now();
     let conn = ConnId(shared.next_connection.fetch_add(1, Ordering::Relaxed));
     let mut story = Story::new(Peer {
         connection: conn.0,
-        listener: door.policy.id.clone(),
-        transport: if door.policy.websocket.is_some() { Transport::WebSocket } else { Transport::Tcp },
+        listener: door.id.clone(),
+        transport: if policy.websocket.is_some() { Transport::WebSocket } else { Transport::Tcp },
         address,
         local_port: door.port,
         proxied,
     });
-    let accepted = Accepted { socket, at, policy: Arc::clone(&door.policy), began: shared.began };
+    let accepted = Accepted { socket, at, policy: Arc::clone(&policy), began: shared.began };
     let admitted = tokio::select! {
         biased;
         _ = stop.wait_for(|stopping| *stopping) => return,
@@ -263,7 +275,7 @@ async fn serve(
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            attach(admitted, &door.policy, story, &shared, &stop).await;
+            attach(admitted, &policy, story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
     }

@@ -260,6 +260,7 @@ fn date(unix_s: i64) -> String {
 }
 
 /// Whom a bundle trusts: its own client CA, and nobody else's.
+#[derive(Debug)]
 pub(crate) struct Trust {
     /// The anchors as webpki knows them.
     pub(crate) roots: Arc<RootCertStore>,
@@ -274,7 +275,7 @@ pub struct Bundle {
     key_type: &'static str,
     dns_names: Vec<String>,
     certified: Arc<CertifiedKey>,
-    trust: Option<Trust>,
+    trust: Option<Arc<Trust>>,
     generation: u64,
 }
 
@@ -315,8 +316,8 @@ impl Bundle {
         let key = key::read(set.key, set.password).map_err(fail(BundlePart::Key))?;
         check_owner(&facts, &chain, &*key).map_err(|(part, fault)| fail(part)(fault))?;
         check_chain(&chain, &facts, &mut warnings).map_err(fail(BundlePart::Chain))?;
-        let trust =
-            set.ca.map(|file| read_trust(file, now_unix_s, &mut warnings)).transpose().map_err(fail(BundlePart::Ca))?;
+        let trust = set.ca.map(|file| read_trust(file, now_unix_s, &mut warnings)).transpose();
+        let trust = trust.map_err(fail(BundlePart::Ca))?.map(Arc::new);
         for facts in &facts {
             check_dates(BundlePart::Chain, facts, now_unix_s, &mut warnings);
         }
@@ -369,7 +370,7 @@ impl Bundle {
         &self.certified
     }
 
-    pub(crate) fn trust(&self) -> Option<&Trust> {
+    pub(crate) fn trust(&self) -> Option<&Arc<Trust>> {
         self.trust.as_ref()
     }
 }

@@ -83,10 +83,21 @@ pub fn verified_chain(
     if presented.len() > MAX_PRESENTED {
         return Err(ChainError::TooMany { found: presented.len(), max: MAX_PRESENTED });
     }
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()));
+    verified_path(leaf, others, anchors, now)
+}
+
+/// The same where the number of certificates is bounded already.
+pub(crate) fn verified_path(
+    leaf: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    anchors: &Trust,
+    now: UnixTime,
+) -> Result<Vec<Arc<CertFacts>>, ChainError> {
     let others: Vec<&CertificateDer<'_>> = distinct(others, anchors);
     match walk(leaf, &others, anchors)? {
         Walk::Forced(path) => path.into_facts(leaf, anchors),
-        Walk::Fork => verify_again(leaf, &others, anchors, now_unix_s),
+        Walk::Fork => verify_again(leaf, &others, anchors, now),
     }
 }
 
@@ -168,9 +179,8 @@ fn verify_again(
     leaf: &CertificateDer<'_>,
     others: &[&CertificateDer<'_>],
     anchors: &Trust,
-    now_unix_s: i64,
+    now: UnixTime,
 ) -> Result<Vec<Arc<CertFacts>>, ChainError> {
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()));
     let others: Vec<CertificateDer<'_>> = others.iter().map(|&other| other.clone()).collect();
     let cert = parse(leaf)?;
     let algorithms = provider().signature_verification_algorithms.all;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use postern_identity::{BundleRef, ClientAuthWish};
 use rustls::ServerConfig;
@@ -11,10 +12,12 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::bundle::Bundle;
 use crate::policy::{ClientAuth, TlsPolicy, Versions};
-use crate::verifier::BoundedVerifier;
+use crate::verdict::Verdict;
+use crate::verifier::Verifier;
 
 /// Why a bundle cannot answer under these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,8 @@ struct Made {
     /// Tells when nobody can ask for this any more.
     bundle: Weak<Bundle>,
     config: Arc<ServerConfig>,
+    /// None where clients are not asked for certificates.
+    verifier: Option<Arc<Verifier>>,
 }
 
 /// The rustls settings of one listener, one for each bundle and strictness.
@@ -96,21 +101,47 @@ impl ServerConfigs {
     /// [`ConfigError`] where client certificates are asked for and the bundle has no CA, or no version is
     /// enabled.
     pub fn get(&self, bundle: &Arc<Bundle>, wish: ClientAuthWish) -> Result<Arc<ServerConfig>, ConfigError> {
+        self.find_or_make(bundle, wish, |made| Arc::clone(&made.config))
+    }
+
+    /// The verdict of now on what a client presented, its own certificate first, as a new handshake would have it. A
+    /// resumed handshake verifies nothing itself. None where nothing was presented, or nothing is asked for.
+    ///
+    /// # Errors
+    /// As [`ServerConfigs::get`].
+    pub fn judge(
+        &self,
+        bundle: &Arc<Bundle>,
+        wish: ClientAuthWish,
+        presented: &[CertificateDer<'_>],
+        now_unix_s: i64,
+    ) -> Result<Option<Verdict>, ConfigError> {
+        let verifier = self.find_or_make(bundle, wish, |made| made.verifier.clone())?;
+        let (Some(verifier), Some((leaf, others))) = (verifier, presented.split_first()) else { return Ok(None) };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()));
+        Ok(Some(verifier.judge(leaf, others, now)))
+    }
+
+    fn find_or_make<T>(
+        &self,
+        bundle: &Arc<Bundle>,
+        wish: ClientAuthWish,
+        take: impl Fn(&Made) -> T,
+    ) -> Result<T, ConfigError> {
         let auth = self.policy.client_auth.with(wish);
         let key = (bundle.generation(), auth);
         if let Some(made) = self.made.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(Arc::clone(&made.config));
+            return Ok(take(made));
         }
-        let config = Arc::new(self.make(bundle, auth)?);
+        let new = self.make(bundle, auth)?;
         let mut table = self.made.write().unwrap_or_else(PoisonError::into_inner);
         if table.len() == table.capacity() {
             table.retain(|_, made| made.bundle.strong_count() > 0);
         }
-        let made = table.entry(key).or_insert_with(|| Made { bundle: Arc::downgrade(bundle), config });
-        Ok(Arc::clone(&made.config))
+        Ok(take(table.entry(key).or_insert(new)))
     }
 
-    fn make(&self, bundle: &Bundle, auth: ClientAuth) -> Result<ServerConfig, ConfigError> {
+    fn make(&self, bundle: &Arc<Bundle>, auth: ClientAuth) -> Result<Made, ConfigError> {
         let refused = |reason: String| ConfigError::Refused { bundle: bundle.name().clone(), reason };
         let versions = match self.policy.versions {
             Versions { tls12: true, tls13: true } => vec![&TLS13, &TLS12],
@@ -119,10 +150,14 @@ impl ServerConfigs {
             Versions { tls12: false, tls13: false } => return Err(ConfigError::NoVersion),
         };
         let verifier = self.verifier(bundle, auth)?;
+        let of_rustls: Arc<dyn ClientCertVerifier> = match &verifier {
+            Some(verifier) => Arc::clone(verifier) as _,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&versions)
             .map_err(|error| refused(error.to_string()))?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(of_rustls)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(bundle.certified()))));
         config.alpn_protocols.clone_from(&self.policy.alpn);
         // No resumption: a resumed session would carry a client's identity past a change of CA or of the
@@ -134,18 +169,18 @@ impl ServerConfigs {
         // Compressing certificates costs each handshake more than the bytes it saves.
         config.cert_compressors.clear();
         config.cert_decompressors.clear();
-        Ok(config)
+        Ok(Made { bundle: Arc::downgrade(bundle), config: Arc::new(config), verifier })
     }
 
-    fn verifier(&self, bundle: &Bundle, auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    fn verifier(&self, bundle: &Bundle, auth: ClientAuth) -> Result<Option<Arc<Verifier>>, ConfigError> {
         if auth == ClientAuth::Off {
-            return Ok(WebPkiClientVerifier::no_client_auth());
+            return Ok(None);
         }
         let trust = bundle.trust().ok_or_else(|| ConfigError::NoClientCa { bundle: bundle.name().clone() })?;
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(&self.provider));
         let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
         match builder.build() {
-            Ok(verifier) => Ok(Arc::new(BoundedVerifier(verifier))),
+            Ok(webpki) => Ok(Some(Arc::new(Verifier::new(webpki, Arc::clone(trust))))),
             Err(error) => Err(ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() }),
         }
     }

@@ -8,6 +8,7 @@
 //! - [`Keyring`]: the bundles of one listener and the names they answer to.
 //! - [`ServerConfigs`]: the rustls settings for a bundle, made once.
 //! - [`sanitize_hello`]: what a client offered, in words that are safe to compare and to log.
+//! - [`observed`]: a handshake with the verdict on its client's certificate.
 //! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
 //! - [`explain`], [`plaintext_alert`]: how a handshake failed, and how to say so to the client.
 
@@ -20,6 +21,7 @@ mod key;
 pub mod keyring;
 mod pem;
 pub mod policy;
+pub mod verdict;
 mod verifier;
 
 pub use alert::{alert_for, explain, plaintext_alert};
@@ -30,3 +32,4 @@ pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
 pub use pem::PemFault;
 pub use policy::{ClientAuth, TlsPolicy, Versions};
+pub use verdict::{Rejected, Verdict, observed};

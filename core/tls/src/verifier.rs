@@ -1,35 +1,75 @@
-//! Bounds the work of verifying a client's certificates.
+//! Who is let in by certificate: webpki's path to the bundle's own CA, and what the listener asks beyond it.
 //!
-//! webpki's search for a path tries every order that names allow and gives up after 200,000 steps, each of
-//! which reads every presented certificate again. Fifty small certificates, in five layers of ten of one name
-//! that lead nowhere, keep a core busy for seconds before the first signature is checked (measured with
-//! rustls-webpki 0.103.17), and anyone who can connect may send them. rustls takes up to 64 KiB of
-//! certificates and has no setting for their number. With few of them there are few orders to try.
+//! The number of certificates is bounded before webpki sees them. Its search for a path tries every order that names
+//! allow and gives up after 200,000 steps, each of which reads every presented certificate again. Fifty small
+//! certificates, in five layers of ten of one name that lead nowhere, keep a core busy for seconds before the first
+//! signature is checked (measured with rustls-webpki 0.103.17), and anyone who can connect may send them. rustls takes up
+//! to 64 KiB of certificates and has no setting for their number. With few of them there are few orders to try.
 
 use std::sync::Arc;
 
+use postern_identity::CertFacts;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 
-use crate::chain::MAX_PRESENTED;
+use crate::bundle::Trust;
+use crate::chain::{self, MAX_PRESENTED};
+use crate::verdict::{self, Rejected, Verdict};
 
-/// webpki's verification of clients, for chains of at most [`MAX_PRESENTED`] certificates.
+/// The verification of clients where one bundle answers on one listener.
 #[derive(Debug)]
-pub(crate) struct BoundedVerifier(pub(crate) Arc<dyn ClientCertVerifier>);
+pub(crate) struct Verifier {
+    webpki: Arc<dyn ClientCertVerifier>,
+    trust: Arc<Trust>,
+}
 
-impl ClientCertVerifier for BoundedVerifier {
+impl Verifier {
+    pub(crate) fn new(webpki: Arc<dyn ClientCertVerifier>, trust: Arc<Trust>) -> Self {
+        Self { webpki, trust }
+    }
+
+    /// The verdict on what a client presented, its own certificate first: in its handshake, and whenever it is asked again.
+    pub(crate) fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Verdict {
+        self.find_path(end_entity, intermediates, now).map_err(|error| Rejected::new(end_entity, error))
+    }
+
+    fn find_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Vec<Arc<CertFacts>>, Error> {
+        if intermediates.len() >= MAX_PRESENTED {
+            return Err(other(webpki::Error::MaximumPathDepthExceeded));
+        }
+        self.webpki.verify_client_cert(end_entity, intermediates, now)?;
+        chain::verified_path(end_entity, intermediates, &self.trust, now).map_err(other)
+    }
+}
+
+/// A reason that rustls has no word for.
+fn other(reason: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
+}
+
+impl ClientCertVerifier for Verifier {
     fn offer_client_auth(&self) -> bool {
-        self.0.offer_client_auth()
+        self.webpki.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
+        self.webpki.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.webpki.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -38,11 +78,10 @@ impl ClientCertVerifier for BoundedVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if intermediates.len() >= MAX_PRESENTED {
-            let reason = OtherError(Arc::new(webpki::Error::MaximumPathDepthExceeded));
-            return Err(Error::InvalidCertificate(CertificateError::Other(reason)));
-        }
-        self.0.verify_client_cert(end_entity, intermediates, now)
+        let verdict = self.judge(end_entity, intermediates, now);
+        let told = verdict.as_ref().map(|_| ClientCertVerified::assertion()).map_err(|rejected| rejected.error.clone());
+        verdict::keep(verdict);
+        told
     }
 
     fn verify_tls12_signature(
@@ -51,7 +90,7 @@ impl ClientCertVerifier for BoundedVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.webpki.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -60,14 +99,14 @@ impl ClientCertVerifier for BoundedVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.webpki.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 
     fn requires_raw_public_keys(&self) -> bool {
-        self.0.requires_raw_public_keys()
+        self.webpki.requires_raw_public_keys()
     }
 }

@@ -32,15 +32,24 @@ impl Chosen {
             .configs
             .get(&bundle, client_auth)
             .map_err(|error| Refusal::new(Stage::Handshake, Why::Unavailable, error.to_string()))?;
-        let stream = start.into_stream(config).await.map_err(|error| explain(Stage::Handshake, &error))?;
+        let (stream, verdict) = postern_tls::observed(start.into_stream(config)).await;
+        let stream = stream.map_err(|error| explain(Stage::Handshake, &error))?;
         let (_, session) = stream.get_ref();
         story.tls_version = session.protocol_version();
-        let chain = match session.peer_certificates() {
-            Some(presented) => postern_tls::verified_chain(presented, &bundle, now_unix_s())
-                .map_err(|error| Refusal::new(Stage::Handshake, Why::BadCertificate, error.to_string()))?,
-            None => Vec::new(),
-        };
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let verdict = match (verdict, session.peer_certificates()) {
+            // What was true when the session began need not be true any more.
+            (None, Some(presented)) => tls
+                .configs
+                .judge(&bundle, client_auth, presented, now_unix_s())
+                .map_err(|error| Refusal::new(Stage::Handshake, Why::Unavailable, error.to_string()))?,
+            (verdict, _) => verdict,
+        };
+        let chain = verdict.transpose().map_err(|rejected| {
+            let (why, detail) = postern_tls::explain(&rejected.error);
+            Refusal::new(Stage::Handshake, why, detail)
+        })?;
+        let chain = chain.unwrap_or_default();
         Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, resumed })
     }
 }

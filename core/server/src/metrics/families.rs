@@ -1,5 +1,6 @@
 //! The figures as families of samples, for whoever shows them. Names are a contract with dashboards and alerts.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use postern_identity::{BundleRef, Namespace};
@@ -104,7 +105,7 @@ impl Metrics {
         });
         let help = "Connections refused on their way in, by the stage where and the reason.";
         families.counter("postern_connections_refused_total", help, refused);
-        let secured = self.doors.iter().filter(|door| door.policy.tls().is_some()).flat_map(|door| {
+        let secured = self.doors.iter().filter(|door| door.policy().tls().is_some()).flat_map(|door| {
             let counts = TLS_VERSIONS.into_iter().zip(door.metrics.handshakes_total());
             counts.map(|(version, count)| (and(of_door(door), [("version", version.to_owned())]), count))
         });
@@ -113,13 +114,14 @@ impl Metrics {
     }
 
     fn certificates(&self, families: &mut Families) {
-        let bundles = self.doors.iter().filter_map(|door| door.policy.tls().map(|tls| (door, tls)));
-        let samples = bundles.flat_map(|(door, tls)| {
-            tls.keyring.bundles().map(|bundle| {
+        let bundles = self.doors.iter().filter_map(|door| Some((door, Arc::clone(&door.policy().tls()?.keyring))));
+        let samples = bundles.flat_map(|(door, keyring)| {
+            let samples = keyring.bundles().map(|bundle| {
                 let labels = and(of_door(door), of_bundle(bundle.name()));
                 #[expect(clippy::cast_precision_loss, reason = "dates are far below 2^53 seconds")]
                 Sample { labels, value: Value::Number(bundle.leaf().not_after as f64) }
-            })
+            });
+            samples.collect::<Vec<_>>()
         });
         families.0.push(Family {
             name: "postern_certificate_expiry_timestamp_seconds",
@@ -130,9 +132,12 @@ impl Metrics {
     }
 
     fn plugins(&self, families: &mut Families) {
-        let all =
-            self.doors.iter().flat_map(|door| door.policy.plugins().iter().enumerate().map(move |(i, p)| (door, i, p)));
-        let all: Vec<_> = all.map(|(door, i, plugin)| (of_plugin(door, i, plugin), plugin.stats())).collect();
+        let of_each = |door: &Arc<Door>| {
+            let policy = door.policy();
+            let plugins = policy.plugins().iter().enumerate();
+            plugins.map(|(i, plugin)| (of_plugin(door, i, plugin), plugin.stats())).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.doors.iter().flat_map(of_each).collect();
         let each = |of: fn(&PluginStats) -> u64| all.iter().map(move |(labels, stats)| (labels.clone(), of(stats)));
         let help = "Questions that went to a plugin.";
         families.counter("postern_plugin_calls_total", help, each(|stats| stats.calls));
@@ -296,7 +301,7 @@ fn and<const N: usize>(mut labels: Labels, more: [(&'static str, String); N]) ->
 }
 
 fn of_door(door: &Door) -> Labels {
-    labels([("listener", door.policy.id.to_string())])
+    labels([("listener", door.id.to_string())])
 }
 
 fn of_bundle(bundle: &BundleRef) -> [(&'static str, String); 2] {

@@ -42,8 +42,10 @@ impl Metrics {
         let metrics = Self { node, began, started: SystemTime::now(), doors, realms: DashMap::new() };
         // What has not happened yet is 0, and not absent.
         metrics.realm(&Namespace::Global);
-        for name in metrics.doors.iter().flat_map(|door| &door.policy.namespaces) {
-            metrics.realm(&Namespace::Tenant(name.clone()));
+        for policy in metrics.doors.iter().map(|door| door.policy()) {
+            for name in &policy.namespaces {
+                metrics.realm(&Namespace::Tenant(name.clone()));
+            }
         }
         metrics
     }
