@@ -8,6 +8,7 @@ mod failure;
 mod guests;
 mod progress;
 mod quickstart;
+mod reference;
 mod repository;
 mod test;
 mod tidy;
@@ -36,6 +37,8 @@ enum Task {
     ConformanceTable(conformance::Arguments),
     /// Build everything, then show what the gate does through real sockets, and leave the broker running.
     Quickstart(quickstart::Arguments),
+    /// Write REFERENCE.md: every key of a listener's TLS, from the reader's own table.
+    Reference,
     /// Run every check and test there is, and install what they need.
     Test,
     /// Check the rules of ARCHITECTURE.md that the compiler does not.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Conformance(arguments) => clients::run(&arguments),
         Task::ConformanceTable(arguments) => conformance::run(&arguments),
         Task::Quickstart(arguments) => quickstart::run(&arguments),
+        Task::Reference => reference::run(),
         Task::Test => test::run(),
         Task::Tidy => tidy::run(),
     };

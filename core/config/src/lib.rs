@@ -12,6 +12,7 @@ mod model;
 mod mqtt;
 mod problem;
 mod reader;
+pub mod reference;
 mod schema;
 mod source;
 mod tenancy;

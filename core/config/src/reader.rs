@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::emqx::{Foreign, Same};
 use crate::environment;
 use crate::problem::{Origin, Problem};
+use crate::reference::Chapter;
 use crate::source::{Place, Sources};
 use crate::units;
 use crate::value::{Node, Object, Value};
@@ -32,15 +33,26 @@ pub(crate) struct Section<'n> {
     pub(crate) at: Place,
     fields: &'n Object,
     known: Vec<&'static str>,
+    described: Option<&'static Chapter>,
 }
 
 impl<'n> Section<'n> {
     pub(crate) fn root(at: Place, fields: &'n Object) -> Self {
-        Self { path: String::new(), at, fields, known: Vec::new() }
+        Self { path: String::new(), at, fields, known: Vec::new(), described: None }
+    }
+
+    /// The keys that may be taken from here are those of the chapter: that one without an entry is read, no test passes.
+    pub(crate) fn described(mut self, chapter: &'static Chapter) -> Self {
+        self.described = Some(chapter);
+        self
     }
 
     /// The value of a key; none where it is absent or null.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Item<'n>> {
+        debug_assert!(
+            self.described.is_none_or(|chapter| chapter.keys.iter().any(|entry| entry.name == key)),
+            "`{key}` has no entry in reference.rs"
+        );
         self.known.push(key);
         self.get(key)
     }
@@ -101,7 +113,13 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn section<'n>(&mut self, item: &Item<'n>) -> Option<Section<'n>> {
         if let Value::Object(fields) = &item.node.value {
-            return Some(Section { path: item.path.clone(), at: item.key_at, fields, known: Vec::new() });
+            return Some(Section {
+                path: item.path.clone(),
+                at: item.key_at,
+                fields,
+                known: Vec::new(),
+                described: None,
+            });
         }
         self.not_a(item, "an object, `{ … }`");
         None

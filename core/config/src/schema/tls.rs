@@ -9,6 +9,7 @@ use crate::emqx;
 use crate::model::{CertSource, ClientAuth, ManagedCert, PasswordSource, PemSource, Secret, Tls, Versions};
 use crate::problem::{Origin, Spanned};
 use crate::reader::{Item, Reader, Section, shown};
+use crate::reference;
 use crate::value::Value;
 
 /// EMQX allows 15 s. A third of that is ten round trips over a bad line, and sockets that only wait are gone sooner.
@@ -19,7 +20,7 @@ const HANDSHAKE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Durat
 const MAX_MANAGED: usize = 10_000;
 
 pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
-    let mut section = reader.section(item)?;
+    let mut section = reader.section(item)?.described(&reference::SSL_OPTIONS);
     let cacertfile = section.take("cacertfile").and_then(|item| pem(reader, &item));
     let source = source(reader, &mut section);
     let client_auth = client_auth(reader, &mut section);
@@ -29,6 +30,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     if let Some(item) = section.take("ocsp")
         && let Some(ocsp) = reader.section(&item)
     {
+        let ocsp = ocsp.described(&reference::OCSP);
         reader.finish(&ocsp, emqx::OCSP);
     }
     reader.finish(&section, emqx::SSL_OPTIONS);
@@ -178,7 +180,7 @@ fn managed_certs(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<Spanned
 }
 
 fn managed_cert<'n>(reader: &mut Reader<'_>, item: &Item<'n>) -> Option<(Spanned<ManagedCert>, Option<Item<'n>>)> {
-    let mut section = reader.section(item)?;
+    let mut section = reader.section(item)?.described(&reference::MANAGED_CERTS);
     let namespace = match section.take("namespace") {
         None => Some(Namespace::Global),
         Some(item) => name(reader, &item, "namespace", NamespaceName::new).map(Namespace::Tenant),

@@ -1,0 +1,222 @@
+//! The keys of a listener's `ssl_options`, each with its type, its default and its meaning: the one place where they
+//! stand. The reader takes no key of these sections that is not here, and `REFERENCE.md` is written from here.
+//!
+//! Whoever adds a key to the reader adds its entry below and writes the page anew (`cargo xtask reference`).
+//! `core/config/tests/reference.rs` holds each entry against the reader: that there is such a key, that its type is
+//! that one, and that its default is what holds without it.
+
+use std::fmt::Write as _;
+
+use crate::emqx::{self, Foreign, Same};
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A duration between these two.
+    Duration(&'static str, &'static str),
+    /// A whole number between these two.
+    Number(u64, u64),
+    /// In words, and a value that is accepted.
+    Other(&'static str, &'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What holds without it, as one would write it; none where nothing can be written that means the same.
+    pub default: Option<&'static str>,
+    /// What it does, in sentences without a full stop at the end.
+    pub meaning: &'static str,
+}
+
+/// The keys of one section.
+pub struct Chapter {
+    /// Where it stands in a listener: `ssl_options.ocsp`; with `[]` behind the key of a list.
+    pub path: &'static str,
+    /// What the section is for.
+    pub about: &'static str,
+    /// The keys that are acted on, in the order of the page.
+    pub keys: &'static [Key],
+    /// EMQX's others.
+    foreign: &'static [Foreign],
+}
+
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, meaning: &'static str) -> Key {
+    Key { name, kind, default, meaning }
+}
+
+impl std::fmt::Debug for Chapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+const PEM: Kind = Kind::Other("path or PEM", "\"server.pem\"");
+
+/// All of them.
+pub const CHAPTERS: &[&Chapter] = &[&SSL_OPTIONS, &MANAGED_CERTS, &OCSP];
+
+pub(crate) const SSL_OPTIONS: Chapter = Chapter {
+    path: "ssl_options",
+    about: "TLS of a listener. The certificate comes from `certfile` and `keyfile`, or from `managed_certs`; one of the \
+            two must be there.",
+    keys: &[
+        key("certfile", PEM, None, "The server's certificate, then each one's issuer"),
+        key(
+            "keyfile",
+            PEM,
+            None,
+            "The private key of the first certificate of `certfile`: PKCS#8, PKCS#1 or SEC1, also encrypted; RSA of 2048 \
+             to 8192 bits, ECDSA on P-256 or P-384, or Ed25519",
+        ),
+        key(
+            "password",
+            Kind::Other("text or `file://PATH`", "\"file:///etc/postern/key-password\""),
+            None,
+            "Opens `keyfile` where it is encrypted. A file's line end is not part of the password. A managed bundle's \
+             stands in its `key-password`",
+        ),
+        key(
+            "cacertfile",
+            PEM,
+            None,
+            "The CAs whose client certificates are trusted. Must be given with `certfile` and `verify_peer`; each managed \
+             bundle brings its own `ca.pem`, and trusts no other's",
+        ),
+        key(
+            "managed_certs",
+            Kind::Other("object, or list of objects", "{ bundle_name = x }"),
+            None,
+            "Bundles under `node.data_dir`, chosen by the name that a client asks for; see below. `certfile`, `keyfile` \
+             and `password` have no effect beside it",
+        ),
+        key(
+            "verify",
+            Kind::Word(&["verify_none", "verify_peer"]),
+            Some("verify_none"),
+            "Whether clients are asked for a certificate. One that is shown must be good",
+        ),
+        key(
+            "fail_if_no_peer_cert",
+            Kind::Switch,
+            Some("false"),
+            "With `verify_peer`: whether a client without a certificate is refused",
+        ),
+        key(
+            "versions",
+            Kind::Other("list of `tlsv1.2`, `tlsv1.3`", "[tlsv1.3]"),
+            Some("[tlsv1.3, tlsv1.2]"),
+            "The protocol versions. Older ones are broken (RFC 8996) and not spoken",
+        ),
+        key(
+            "handshake_timeout",
+            Kind::Duration("100ms", "300s"),
+            Some("5s"),
+            "From accept to the end of the TLS handshake, the time of plugins included",
+        ),
+        key(
+            "ocsp",
+            Kind::Other("object", "{ enable_ocsp_stapling = false }"),
+            None,
+            "Stapled OCSP responses (RFC 6066); see below",
+        ),
+    ],
+    foreign: emqx::SSL_OPTIONS,
+};
+
+pub(crate) const MANAGED_CERTS: Chapter = Chapter {
+    path: "ssl_options.managed_certs[]",
+    about: "A bundle of `node.data_dir`: `certs/global/BUNDLE/` or `certs/ns/NAMESPACE/BUNDLE/` with `chain.pem`, \
+            `key.pem`, and where there are such, `ca.pem` and `key-password`. The first entry is the default one.",
+    keys: &[
+        key("bundle_name", Kind::Other("name", "mqtt"), None, "The bundle's directory. Must be given"),
+        key(
+            "namespace",
+            Kind::Other("name", "acme"),
+            None,
+            "Whose it is: only connections of this namespace can be answered with it. Without it the bundle is everybody's",
+        ),
+        key(
+            "sni",
+            Kind::Other("DNS name", "\"*.example.org\""),
+            None,
+            "The name that it answers to, exact or with one leading `*.`, which stands for one label. Without it, the DNS \
+             names in its certificate",
+        ),
+    ],
+    foreign: &[],
+};
+
+pub(crate) const OCSP: Chapter =
+    Chapter { path: "ssl_options.ocsp", about: "OCSP stapling.", keys: &[], foreign: emqx::OCSP };
+
+/// The page.
+pub fn markdown() -> String {
+    let mut page = String::from(HEAD);
+    for chapter in CHAPTERS {
+        chapter_of(&mut page, chapter);
+    }
+    page
+}
+
+const HEAD: &str = "\
+# Reference: TLS of a listener
+
+Written by `cargo xtask reference` from `core/config/src/reference.rs`, which the reader of configurations is tested
+against. Change it there.
+
+All of this holds for `listeners.ssl.NAME` and `listeners.wss.NAME` alike. A path may be absolute, or relative to the working
+directory; `${VARIABLE}` in it is replaced by the environment's value; a symbolic link is followed. Where a path or PEM is
+taken, the PEM text itself may stand in the configuration. `postern check` tells of every key that is unknown, refused or
+without effect, with file and line.
+";
+
+fn chapter_of(page: &mut String, chapter: &Chapter) {
+    let _ = write!(page, "\n## `{}`\n\n{}\n", chapter.path, chapter.about);
+    if !chapter.keys.is_empty() {
+        page.push_str("\n| key | takes | default | meaning |\n| --- | --- | --- | --- |\n");
+        for key in chapter.keys {
+            let default = key.default.map_or_else(String::new, |default| format!("`{default}`"));
+            let _ = writeln!(page, "| `{}` | {} | {default} | {} |", key.name, takes(key.kind), key.meaning);
+        }
+    }
+    if !chapter.foreign.is_empty() {
+        page.push_str("\nKeys of EMQX that nothing is done for:\n\n| key | taken |\n| --- | --- |\n");
+        for foreign in chapter.foreign {
+            let _ = writeln!(page, "| `{}` | {} |", foreign.key, accepted(foreign.same));
+        }
+    }
+}
+
+fn takes(kind: Kind) -> String {
+    match kind {
+        Kind::Switch => "`true`, `false`".to_owned(),
+        Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::Duration(least, most) => format!("duration, `{least}` to `{most}`"),
+        Kind::Number(least, most) => format!("whole number, {least} to {most}"),
+        Kind::Other(text, _) => text.to_owned(),
+    }
+}
+
+fn accepted(same: Same) -> String {
+    match same {
+        Same::Never => "never".to_owned(),
+        Same::When(values) => {
+            let values: Vec<String> = values.iter().map(|value| format!("`{}`", quoted(value))).collect();
+            format!("only as {}, which is what happens anyway", values.join(" or "))
+        }
+        Same::Any(why) => format!("with a warning: {why}"),
+    }
+}
+
+fn quoted(value: &str) -> &str {
+    if value.is_empty() { "\"\"" } else { value }
+}
