@@ -13,6 +13,9 @@
 //! send [MQTT-4.3.3-6]. What a connection leaves behind is sent again on the next, with the same packet
 //! ids, in the same order, the PUBLISH with DUP [MQTT-4.4.0-1], and never without a new connection.
 //!
+//! An acknowledgement that the exchange of its packet id has no place for is [`OutOfOrder`]. One that belongs to no
+//! exchange may be left from a session that is over: it changes nothing.
+//!
 //! Incoming QoS 1 is acknowledged in the turn that takes it. Incoming QoS 2 leaves its packet id in
 //! [`Unreleased`] until PUBREL, one entry however often the PUBLISH comes [MQTT-4.3.3-10].
 
@@ -47,6 +50,10 @@ struct Slot {
     /// Its packet went out on the present connection.
     sent: bool,
 }
+
+/// A PUBACK, PUBREC or PUBCOMP for an exchange that awaits another one: a protocol error (4.3.2, 4.3.3, 4.13.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfOrder;
 
 /// What was sent to one client and is not finished, oldest first.
 #[derive(Debug, Default)]
@@ -187,19 +194,22 @@ impl Window {
     }
 
     /// PUBACK. What nobody waits for is ignored.
-    pub(crate) fn pub_ack(&mut self, packet_id: PacketId, books: &mut Books) {
-        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_) | Awaiting::Withdrawn));
+    pub(crate) fn pub_ack(&mut self, packet_id: PacketId, books: &mut Books) -> Result<(), OutOfOrder> {
+        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Acknowledged(_) | Awaiting::Withdrawn))
     }
 
-    /// PUBREC: the PUBREL that answers it, if any.
-    pub(crate) fn pub_rec(&mut self, ack: &Ack, books: &mut Books) -> Option<Packet> {
-        let slot = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id)?;
+    /// PUBREC: the PUBREL that answers it, if any. A packet id that is not in use gets one too, with 0x92, so that a
+    /// client that still holds it lets it go (3.6.2.1).
+    pub(crate) fn pub_rec(&mut self, ack: &Ack, books: &mut Books) -> Result<Option<Packet>, OutOfOrder> {
+        let release = |reason| Packet::PubRel(Ack::new(ack.packet_id, reason));
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.packet_id == ack.packet_id) else {
+            return Ok((!ack.reason.is_error()).then(|| release(ReasonCode::PACKET_ID_NOT_FOUND)));
+        };
         match &slot.awaiting {
-            Awaiting::Acknowledged(_) | Awaiting::Withdrawn => return None,
+            Awaiting::Acknowledged(_) | Awaiting::Withdrawn => return Err(OutOfOrder),
             Awaiting::Received(_) if ack.reason.is_error() => {
                 // MQTT-4.3.3-4: no PUBREL, and the packet id is free again.
-                self.end(ack.packet_id, books, |_| true);
-                return None;
+                return self.end(ack.packet_id, books, |_| true).map(|()| None);
             }
             Awaiting::Received(outgoing) => {
                 let bytes = outgoing.bytes();
@@ -213,12 +223,12 @@ impl Window {
             slot.sent = true;
             self.unsent -= 1;
         }
-        Some(Packet::PubRel(Ack::new(ack.packet_id, ReasonCode::SUCCESS)))
+        Ok(Some(release(ReasonCode::SUCCESS)))
     }
 
     /// PUBCOMP. What nobody waits for is ignored.
-    pub(crate) fn pub_comp(&mut self, packet_id: PacketId, books: &mut Books) {
-        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Completed));
+    pub(crate) fn pub_comp(&mut self, packet_id: PacketId, books: &mut Books) -> Result<(), OutOfOrder> {
+        self.end(packet_id, books, |awaiting| matches!(awaiting, Awaiting::Completed))
     }
 
     /// The session is over: what it holds is taken off the books.
@@ -226,18 +236,24 @@ impl Window {
         books.bytes -= self.bytes;
     }
 
-    fn end(&mut self, packet_id: PacketId, books: &mut Books, is_right: impl Fn(&Awaiting) -> bool) {
-        let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id && is_right(&slot.awaiting))
-        else {
-            return;
-        };
-        let Some(slot) = self.slots.remove(index) else { return };
+    fn end(
+        &mut self,
+        packet_id: PacketId,
+        books: &mut Books,
+        is_right: impl Fn(&Awaiting) -> bool,
+    ) -> Result<(), OutOfOrder> {
+        let Some(index) = self.slots.iter().position(|slot| slot.packet_id == packet_id) else { return Ok(()) };
+        if !is_right(&self.slots[index].awaiting) {
+            return Err(OutOfOrder);
+        }
+        let Some(slot) = self.slots.remove(index) else { return Ok(()) };
         let bytes = slot.awaiting.outgoing().map_or(0, Outgoing::bytes);
         self.bytes -= bytes;
         books.bytes -= bytes;
         if !slot.sent {
             self.unsent -= 1;
         }
+        Ok(())
     }
 
     /// The next id after the last that no slot uses. There is one: a window is far below 65,535.
@@ -344,11 +360,23 @@ mod tests {
         let (mut window, mut books) = (Window::default(), Books::default());
         window.send(outgoing(QoS::AtLeastOnce), 0, &mut books);
         window.send(outgoing(QoS::ExactlyOnce), 0, &mut books);
-        window.pub_comp(id(1), &mut books);
-        window.pub_ack(id(2), &mut books);
-        window.pub_comp(id(2), &mut books);
-        assert_eq!(window.pub_rec(&Ack::new(id(1), ReasonCode::SUCCESS), &mut books), None);
+        assert_eq!(window.pub_comp(id(1), &mut books), Err(OutOfOrder));
+        assert_eq!(window.pub_ack(id(2), &mut books), Err(OutOfOrder));
+        assert_eq!(window.pub_comp(id(2), &mut books), Err(OutOfOrder));
+        assert_eq!(window.pub_rec(&Ack::new(id(1), ReasonCode::SUCCESS), &mut books), Err(OutOfOrder));
+        assert!(window.pub_rec(&Ack::new(id(2), ReasonCode::SUCCESS), &mut books).is_ok());
+        assert_eq!(window.pub_ack(id(2), &mut books), Err(OutOfOrder));
         assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_no_exchange_changes_nothing_and_pubrec_is_answered() {
+        let (mut window, mut books) = (Window::default(), Books::default());
+        assert_eq!((window.pub_ack(id(7), &mut books), window.pub_comp(id(7), &mut books)), (Ok(()), Ok(())));
+        let release = Packet::PubRel(Ack::new(id(7), ReasonCode::PACKET_ID_NOT_FOUND));
+        assert_eq!(window.pub_rec(&Ack::new(id(7), ReasonCode::SUCCESS), &mut books), Ok(Some(release)));
+        assert_eq!(window.pub_rec(&Ack::new(id(7), ReasonCode::UNSPECIFIED), &mut books), Ok(None));
+        assert_eq!(window.len(), 0);
     }
 
     #[test]
@@ -357,11 +385,11 @@ mod tests {
         for qos in [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             window.send(outgoing(qos), 0, &mut books);
         }
-        window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS), &mut books);
+        assert!(window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS), &mut books).is_ok());
         window.connection_lost();
         assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(1))));
         assert_eq!(window.resend(1, 0), None);
-        window.pub_ack(id(1), &mut books);
+        assert_eq!(window.pub_ack(id(1), &mut books), Ok(()));
         assert!(matches!(window.resend(1, 0), Some(Packet::Publish(p)) if p.dup && p.packet_id == Some(id(2))));
         assert!(matches!(window.resend(1, 0), Some(Packet::PubRel(a)) if a.packet_id == id(3)));
         assert_eq!(window.resend(1, 0), None);
@@ -375,10 +403,10 @@ mod tests {
             window.send(outgoing(qos), 0, &mut books);
         }
         window.connection_lost();
-        window.pub_ack(id(2), &mut books);
+        assert_eq!(window.pub_ack(id(2), &mut books), Ok(()));
         assert_eq!(
             window.pub_rec(&Ack::new(id(3), ReasonCode::SUCCESS), &mut books),
-            Some(Packet::PubRel(Ack::new(id(3), ReasonCode::SUCCESS)))
+            Ok(Some(Packet::PubRel(Ack::new(id(3), ReasonCode::SUCCESS))))
         );
         let mut repeated = Vec::new();
         while let Some(Packet::Publish(publish)) = window.resend(4, 0) {

@@ -10,6 +10,7 @@ use postern_mqtt::reason::ReasonCode;
 
 use crate::deadlines::{Deadlines, Due};
 use crate::flow::Now;
+use crate::inflight::OutOfOrder;
 use crate::journal::Journal;
 use crate::limits::RealmLimits;
 use crate::queue::Books;
@@ -165,20 +166,18 @@ impl Realm {
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, effects),
             Packet::PubAck(ack) => {
                 self.acknowledged(id, effects, |session, books| {
-                    session.window.pub_ack(ack.packet_id, books);
-                    None
+                    session.window.pub_ack(ack.packet_id, books).map(|()| None)
                 });
             }
             Packet::PubRec(ack) => {
                 self.acknowledged(id, effects, |session, books| session.window.pub_rec(&ack, books));
             }
             Packet::PubRel(ack) => {
-                self.acknowledged(id, effects, |session, _| Some(session.unreleased.release(ack.packet_id)));
+                self.acknowledged(id, effects, |session, _| Ok(Some(session.unreleased.release(ack.packet_id))));
             }
             Packet::PubComp(ack) => {
                 self.acknowledged(id, effects, |session, books| {
-                    session.window.pub_comp(ack.packet_id, books);
-                    None
+                    session.window.pub_comp(ack.packet_id, books).map(|()| None)
                 });
             }
             Packet::Disconnect(disconnect) => self.disconnect(id, &disconnect, effects),
@@ -194,16 +193,20 @@ impl Realm {
         }
     }
 
-    /// Takes one step of a QoS 1 or 2 exchange, sends its answer, and what the window then allows.
+    /// Takes one step of a QoS 1 or 2 exchange, sends its answer, and what the window then allows. A step that the
+    /// exchange does not have ends the connection (MQTT-4.13.1-1, MQTT-4.8.0-1 of 3.1.1).
     fn acknowledged(
         &mut self,
         id: SessionId,
         effects: &mut Vec<Effect>,
-        step: impl FnOnce(&mut Session, &mut Books) -> Option<Packet>,
+        step: impl FnOnce(&mut Session, &mut Books) -> Result<Option<Packet>, OutOfOrder>,
     ) {
         let now = self.now();
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if let (Some(answer), Some(attachment)) = (step(session, &mut self.books), session.attachment) {
+        let Ok(answer) = step(session, &mut self.books) else {
+            return self.expel(id, ReasonCode::PROTOCOL_ERROR, effects);
+        };
+        if let (Some(answer), Some(attachment)) = (answer, session.attachment) {
             attachment.send(answer, effects);
         }
         let has_more = session.pump(now, &self.limits, &mut self.books, effects);

@@ -149,12 +149,41 @@ fn c_09_acknowledgements_of_unknown_ids_leave_nothing_behind() {
     let conn = sim.enter(client("a"));
     for packet_id in 1..=u16::MAX {
         assert!(sim.ask(conn, Packet::PubAck(ack(packet_id))).is_empty());
-        assert!(sim.ask(conn, Packet::PubRec(ack(packet_id))).is_empty());
+        let not_found = Packet::PubRel(Ack::new(id(packet_id), ReasonCode::PACKET_ID_NOT_FOUND));
+        assert_eq!(sim.ask(conn, Packet::PubRec(ack(packet_id))), [not_found]);
         assert!(sim.ask(conn, Packet::PubComp(ack(packet_id))).is_empty());
         let unknown = Ack::new(id(packet_id), ReasonCode::PACKET_ID_NOT_FOUND);
         assert_eq!(sim.ask(conn, Packet::PubRel(ack(packet_id))), [Packet::PubComp(unknown)]);
     }
     assert_eq!((sim.realm.stats().in_flight, sim.realm.stats().unreleased), (0, 0));
+}
+
+/// v5: MQTT-4.13.1-1
+/// v3.1.1: MQTT-4.8.0-1
+#[test]
+fn an_acknowledgement_that_its_exchange_does_not_have_ends_the_connection() {
+    for connect in [client("s"), v3_client("s", false)] {
+        for (qos, is_released, wrong) in [
+            (Q1, false, Packet::PubRec(ack(1))),
+            (Q1, false, Packet::PubComp(ack(1))),
+            (Q2, false, Packet::PubAck(ack(1))),
+            (Q2, false, Packet::PubComp(ack(1))),
+            (Q2, true, Packet::PubAck(ack(1))),
+        ] {
+            let mut sim = Sim::new();
+            let conn = sim.enter(connect.clone());
+            sim.subscribe(conn, "t", qos);
+            let publisher = sim.enter(client("p"));
+            sim.send(publisher, Packet::Publish(publish(qos, 1, message("t", "x"))));
+            assert_eq!(sim.payloads(conn), ["x"]);
+            if is_released {
+                assert_eq!(sim.ask(conn, Packet::PubRec(ack(1))), [Packet::PubRel(ack(1))]);
+            }
+            sim.send(conn, wrong.clone());
+            assert_eq!(sim.farewell(conn), Some(ReasonCode::PROTOCOL_ERROR), "{qos:?} {wrong:?}");
+            assert!(!sim.is_open(conn));
+        }
+    }
 }
 
 /// v5: MQTT-4.3.3-3, MQTT-4.3.3-4, MQTT-4.3.3-5
