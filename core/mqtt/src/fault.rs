@@ -41,6 +41,13 @@ pub enum Fault {
     /// MQTT-1.5.4-2
     #[error("a string contains U+0000")]
     Nul,
+    /// 1.5.4: a control character or a noncharacter of Unicode where something is named, which the standard lets a
+    /// receiver refuse.
+    #[error("a user name, topic or filter contains a control character or a noncharacter")]
+    DisallowedCharacter,
+    /// 3.1.3.1: the same in the client identifier.
+    #[error("the client identifier contains a control character or a noncharacter")]
+    ClientIdCharacter,
     /// MQTT-3.1.2-1
     #[error("the protocol name is not MQTT")]
     ProtocolName,
@@ -131,6 +138,9 @@ pub enum Fault {
     /// [`crate::Limits::filters`]
     #[error("too many topic filters in one packet")]
     TooManyFilters,
+    /// MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-1, MQTT-4.8.2-1, MQTT-4.8.2-2
+    #[error("a topic filter is not well-formed")]
+    FilterInvalid,
     /// MQTT-3.8.3-5
     #[error("reserved subscription options are set")]
     SubscriptionOptions,
@@ -152,14 +162,14 @@ impl Fault {
     /// How 5.0 names it.
     pub fn reason(self) -> ReasonCode {
         match self {
-            Self::ReservedType(_)
-            | Self::FixedHeaderFlags
+            Self::FixedHeaderFlags
             | Self::VarIntTooLong
             | Self::VarIntNotMinimal
             | Self::Truncated
             | Self::TrailingBytes
             | Self::NotUtf8
             | Self::Nul
+            | Self::DisallowedCharacter
             | Self::ConnectFlagReserved
             | Self::ConnAckFlags
             | Self::WillFlags
@@ -168,9 +178,9 @@ impl Fault {
             | Self::PropertyUnknown
             | Self::PropertyMisplaced
             | Self::DupQoS0
-            | Self::SubscriptionOptions
-            | Self::ReasonUnknown => ReasonCode::MALFORMED_PACKET,
+            | Self::SubscriptionOptions => ReasonCode::MALFORMED_PACKET,
             Self::NotConnect
+            | Self::ReservedType(_)
             | Self::SecondConnect
             | Self::WrongDirection
             | Self::PropertyRepeated
@@ -186,14 +196,18 @@ impl Fault {
             | Self::SubscriptionIdFromClient
             | Self::NoFilter
             | Self::NoLocalShared
+            | Self::ReasonUnknown
             | Self::SessionExpiryRaised
             | Self::AfterEnd => ReasonCode::PROTOCOL_ERROR,
             Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             Self::TooManyUserProperties | Self::TooManyFilters | Self::TooManyAuths => ReasonCode::QUOTA_EXCEEDED,
-            Self::ClientIdMissing | Self::ClientIdTooLong => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+            Self::ClientIdMissing | Self::ClientIdTooLong | Self::ClientIdCharacter => {
+                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID
+            }
             Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
             Self::TopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
+            Self::FilterInvalid => ReasonCode::TOPIC_FILTER_INVALID,
             Self::TopicAlias => ReasonCode::TOPIC_ALIAS_INVALID,
         }
     }

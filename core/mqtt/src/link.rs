@@ -193,8 +193,10 @@ impl Link {
     }
 
     fn end(&mut self, fault: Fault) -> LinkError {
-        let has_return_code =
-            matches!(fault, Fault::ProtocolLevel(_) | Fault::ClientIdMissing | Fault::ClientIdTooLong);
+        let has_return_code = matches!(
+            fault,
+            Fault::ProtocolLevel(_) | Fault::ClientIdMissing | Fault::ClientIdTooLong | Fault::ClientIdCharacter
+        );
         let farewell = match (&self.state, self.decoder.version()) {
             (State::Fresh | State::Greeted(_), Some(Version::V5)) => Farewell::ConnAck,
             (State::Fresh, Some(_)) if has_return_code => Farewell::ConnAck,

@@ -425,9 +425,13 @@ impl Disconnect {
     }
 
     /// The same, with a Reason String where it is for an error and has none. paho-mqtt looks at the code of a
-    /// DISCONNECT only where something follows it.
+    /// DISCONNECT only where something follows it. Nothing follows 0x81 and 0x82: what a library in use can cause has
+    /// another code, and who writes one compares bytes.
     #[must_use]
     pub fn in_words(self) -> Self {
+        if matches!(self.reason, ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR) {
+            return self;
+        }
         Self { reason_string: self.reason_string.or_else(|| self.reason.in_words()), ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// A topic name: 1 to 65,535 bytes, no wildcard, no U+0000, at most [`MAX_LEVELS`] levels.
+/// A topic name: 1 to 65,535 bytes, no wildcard, no control character, at most [`MAX_LEVELS`] levels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
 
@@ -25,6 +25,9 @@ pub enum TopicError {
     /// MQTT-4.7.3-2
     #[error("it contains U+0000")]
     Nul,
+    /// 1.5.4
+    #[error("it contains a control character or a noncharacter of Unicode")]
+    DisallowedCharacter,
     /// MQTT-3.3.2-2
     #[error("a topic name has no wildcards")]
     Wildcard,
@@ -130,10 +133,20 @@ fn check(text: &str) -> Result<(), TopicError> {
     if text.contains('\0') {
         return Err(TopicError::Nul);
     }
+    if !is_plain(text) {
+        return Err(TopicError::DisallowedCharacter);
+    }
     if text.bytes().filter(|&b| b == b'/').count() >= MAX_LEVELS {
         return Err(TopicError::TooDeep);
     }
     Ok(())
+}
+
+/// Whether a text is free of what 1.5.4 lets a receiver refuse: the control characters U+0001 to U+001F and U+007F to
+/// U+009F, and the noncharacters of Unicode. What names a thing is also shown to people and written to logs.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let is_noncharacter = |c| matches!(u32::from(c), 0xFDD0..=0xFDEF) || u32::from(c) & 0xFFFE == 0xFFFE;
+    text.bytes().all(|b| matches!(b, b' '..=b'~')) || !text.chars().any(|c| c.is_control() || is_noncharacter(c))
 }
 
 fn check_wildcards(filter: &str) -> Result<(), TopicError> {

@@ -33,10 +33,10 @@ pub(crate) struct Publication {
 /// The first level of the broker's own topics.
 pub(crate) const SYSTEM: &str = "$SYS";
 
-/// Whether a topic is the broker's own, so that clients do not publish to it: `$SYS` and below. Other
-/// topics with a leading `$` are for clients to use.
+/// Whether a topic is not for clients to publish to: `$SYS` and below, which are the broker's, and `$share` and below,
+/// which no ordinary subscription can name. Other topics with a leading `$` are for clients to use.
 pub(crate) fn is_reserved(topic: &Topic) -> bool {
-    topic.levels().next() == Some(SYSTEM)
+    matches!(topic.levels().next(), Some(SYSTEM | "$share"))
 }
 
 impl Realm {

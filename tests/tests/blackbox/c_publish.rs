@@ -107,7 +107,7 @@ fn c_04_topics_are_names_and_subscription_identifiers_the_brokers() {
 }
 
 /// Sends this as often, takes an answer of this kind for each, and gives what the process grew by, in bytes.
-fn growth(broker: &Broker, client: &mut Client, times: usize, bytes: impl Fn(usize) -> Vec<u8>, answer: u8) -> u64 {
+fn growth(broker: &Broker, client: &mut Client, times: usize, bytes: impl Fn(usize) -> Vec<u8>, answers: &[u8]) -> u64 {
     const BATCH: usize = 500;
     let mut before = 0;
     for batch in 0..times / BATCH {
@@ -117,7 +117,9 @@ fn growth(broker: &Broker, client: &mut Client, times: usize, bytes: impl Fn(usi
         }
         client.send(&(0..BATCH).flat_map(|n| bytes(batch * BATCH + n)).collect::<Vec<_>>());
         for _ in 0..BATCH {
-            client.expect(answer);
+            for answer in answers {
+                client.expect(*answer);
+            }
         }
     }
     broker.resident_bytes().saturating_sub(before)
@@ -140,7 +142,7 @@ fn c_05_a_qos_2_message_sent_very_often_is_delivered_once_and_costs_nothing() {
             let flags = if n % 2 == 1 { 0b1100 } else { 0b0100 };
             wire::publish_with(version, flags, &topic, 7, &[], vec![b'x'; 100])
         };
-        let grown = growth(&broker, &mut client, TIMES, again, kind::PUBREC);
+        let grown = growth(&broker, &mut client, TIMES, again, &[kind::PUBREC]);
         assert!(grown < FLAT_BYTES, "resident memory grew by {grown} bytes");
         assert_eq!(witness.message().1, "x".repeat(100));
         client.send(&wire::acknowledge(kind::PUBREL, 7)).expect(kind::PUBCOMP);
@@ -199,17 +201,44 @@ fn c_09_acknowledgements_of_what_nobody_sent_leave_nothing_behind() {
         client.subscribe("c09", 1);
         let unknown = |n: usize| {
             let id = u16::try_from(n % 60_000).unwrap() + 1;
-            // PUBREL last: it is the one that has an answer.
+            // PUBREC and PUBREL are the ones that have an answer.
             [kind::PUBACK, kind::PUBREC, kind::PUBCOMP, kind::PUBREL].map(|kind| wire::acknowledge(kind, id)).concat()
         };
-        let grown = growth(&broker, &mut client, TIMES, unknown, kind::PUBCOMP);
+        let grown = growth(&broker, &mut client, TIMES, unknown, &[kind::PUBREL, kind::PUBCOMP]);
         assert!(grown < FLAT_BYTES, "resident memory grew by {grown} bytes");
         client.send(&wire::acknowledge(kind::PUBREL, 9));
-        let code = client.expect(kind::PUBCOMP).acknowledgement_code();
-        assert_eq!(code, if version == V5 { 0x92 } else { 0 });
+        client.send(&wire::acknowledge(kind::PUBREC, 9));
+        for answer in [kind::PUBCOMP, kind::PUBREL] {
+            let code = client.expect(answer).acknowledgement_code();
+            assert_eq!(code, if version == V5 { 0x92 } else { 0 });
+        }
         // The exchanges of this connection are as they should be.
         client.publish("c09", "still");
         assert_eq!(client.message().1, "still");
+    }
+    assert_alive(&broker);
+}
+
+/// v5: MQTT-4.13.1-1
+/// v3.1.1: MQTT-4.8.0-1
+#[test]
+fn an_acknowledgement_that_its_exchange_does_not_have_ends_the_connection() {
+    let broker = PLAIN.get();
+    for version in VERSIONS {
+        for (qos, wrong) in [(1, kind::PUBREC), (1, kind::PUBCOMP), (2, kind::PUBACK), (2, kind::PUBCOMP)] {
+            let topic = unique("out-of-order");
+            let mut client = anybody(&broker, version);
+            client.subscribe(&topic, qos);
+            client.send(&wire::publish(version, &topic, qos, 1, "x"));
+            let answer = client.await_kind(if qos == 1 { kind::PUBACK } else { kind::PUBREC });
+            assert_ne!(answer.kind(), kind::DISCONNECT);
+            if qos == 2 {
+                client.send(&wire::acknowledge(kind::PUBREL, 1)).await_kind(kind::PUBCOMP);
+            }
+            let id = client.await_kind(kind::PUBLISH).published(version).1;
+            let closed = client.send(&wire::acknowledge(wrong, id)).closed();
+            assert_eq!(closed.disconnect(), (version == V5).then_some(0x82), "{version} {qos} {wrong}");
+        }
     }
     assert_alive(&broker);
 }

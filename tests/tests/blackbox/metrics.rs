@@ -178,7 +178,7 @@ fn each_line_about_a_connection_says_whom_it_concerns_and_a_flood_of_them_is_cut
     let rules =
         "authorization.rules = [{ permission = deny, topics = [\"no/#\"] }, { permission = allow, topics = all }]\n";
     let broker = Setup::new(rules).start();
-    let mut connect = Connect::new(V5, "of\n\"interest").username("some\"body");
+    let mut connect = Connect::new(V5, "of\u{2028}\"interest").username("some\"body");
     connect.password = Some(b"hunter2-secret".to_vec());
     let mut client = raw::enter(broker.control(), &connect);
     let own = client.stream.local_addr().unwrap().to_string();
@@ -191,7 +191,10 @@ fn each_line_about_a_connection_says_whom_it_concerns_and_a_flood_of_them_is_cut
         let line = broker.journal.expect(0, message, |line| line.says(message) && line.text("request") == request);
         assert_eq!((line.text("listener"), line.text("peer")), ("tcp:control".to_owned(), own.clone()), "{line:?}");
         assert_eq!((line.text("namespace"), line.text("connection")), ("(global)".to_owned(), "1".to_owned()));
-        assert_eq!((line.text("client_id"), line.text("username")), ("of\\n\"interest".into(), "some\"body".into()));
+        assert_eq!(
+            (line.text("client_id"), line.text("username")),
+            ("of\\u{2028}\"interest".into(), "some\"body".into())
+        );
     }
     let mut flooding = raw::enter(broker.control(), &Connect::new(V5, "flood"));
     let bytes = wire::publish(V5, "no/2", 0, 0, "x").repeat(FLOOD);

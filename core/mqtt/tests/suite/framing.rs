@@ -322,10 +322,33 @@ fn a_15_mqtt_1_5_4_1_and_2_bad_strings_after_connack_are_refused() {
 /// v3.1.1: MQTT-1.5.3-3
 #[test]
 fn a_15_mqtt_1_5_4_3_a_byte_order_mark_and_rare_characters_are_kept() {
-    let topic = "\u{FEFF}ä/\u{10FFFF}/\u{1}";
+    let topic = "\u{FEFF}ä/A\u{2A6D4}/\u{10FFFD}";
     let body = field(topic.as_bytes());
     let Packet::Publish(publish) = taken(&mut live(V3), &framed(0x30, &body)) else { panic!("PUBLISH") };
     assert_eq!(publish.message.topic.as_str(), topic);
+}
+
+/// 1.5.4 lets a receiver refuse them, where they are part of a name.
+#[test]
+fn control_characters_and_noncharacters_in_names_are_refused() {
+    for text in ["\u{1}", "a\u{1F}", "\n", "\u{7F}", "\u{9F}", "\u{FFFE}", "\u{FDD0}", "\u{10FFFF}"] {
+        let name = field(text.as_bytes());
+        refuses(V3, &framed(0x30, &name), Fault::DisallowedCharacter);
+        refuses(V5, &framed(0x30, &[&name[..], &[0]].concat()), Fault::DisallowedCharacter);
+        refuses(V5, &framed(0x82, &[&hex("0001 00")[..], &name, &[0]].concat()), Fault::DisallowedCharacter);
+        refuses(V3, &framed(0xA2, &[&hex("0001")[..], &name].concat()), Fault::DisallowedCharacter);
+        let connect = |level: u8, properties: &str, flags: u8, fields: &[&[u8]]| {
+            let fields = fields.concat();
+            framed(0x10, &[&hex("00044D515454")[..], &[level, flags, 0, 60], &hex(properties), &fields].concat())
+        };
+        let id = field(b"a");
+        refuses_connect(&connect(4, "", 2, &[&name]), Fault::ClientIdCharacter, "20 02 00 02");
+        refuses_connect(&connect(5, "00", 2, &[&name]), Fault::ClientIdCharacter, "20 03 00 85 00");
+        refuses_connect(&connect(5, "00", 0x82, &[&id, &name]), Fault::DisallowedCharacter, "20 03 00 81 00");
+        refuses_connect(&connect(4, "", 6, &[&id, &name, &id]), Fault::DisallowedCharacter, "");
+    }
+    // Text that names nothing may have lines.
+    taken(&mut live(V5), &hex("30 0D 0001 61 09 26 0001 6B 0003 610A62"));
 }
 
 #[test]

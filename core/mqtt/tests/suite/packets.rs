@@ -20,6 +20,11 @@ fn text() -> impl Strategy<Value = Arc<str>> {
     "[^\\x00]{0,12}".prop_map(Arc::from)
 }
 
+/// What a client identifier and a user name may be made of.
+fn name() -> impl Strategy<Value = Arc<str>> {
+    "[^\\p{C}]{0,12}".prop_map(Arc::from)
+}
+
 fn data() -> impl Strategy<Value = Bytes> {
     prop_oneof![9 => vec(any::<u8>(), 0..64), 1 => vec(any::<u8>(), 4_090..5_000)].prop_map(Bytes::from)
 }
@@ -29,11 +34,11 @@ fn pairs() -> impl Strategy<Value = UserProperties> {
 }
 
 pub(crate) fn topic() -> impl Strategy<Value = Topic> {
-    "[^\\x00+#]{1,12}(/[a-z]{0,3}){0,4}".prop_map(|text| Topic::new(&text).expect("a topic"))
+    "[^\\p{C}+#]{1,12}(/[a-z]{0,3}){0,4}".prop_map(|text| Topic::new(&text).expect("a topic"))
 }
 
 pub(crate) fn filter() -> impl Strategy<Value = Filter> {
-    let level = prop_oneof![Just("+".to_owned()), "[a-c]{0,2}", "[^\\x00+#/$]{1,4}"];
+    let level = prop_oneof![Just("+".to_owned()), "[a-c]{0,2}", "[^\\p{C}+#/$]{1,4}"];
     let share = prop_oneof![Just(String::new()), "\\$share/[a-z ]{1,4}/"];
     (share, vec(level, 1..5), any::<bool>()).prop_map(|(share, levels, open)| {
         let mut text = format!("{share}{}", levels.join("/"));
@@ -83,8 +88,8 @@ prop_compose! {
 
 prop_compose! {
     fn connect(version: Version)(
-        (clean_start, keep_alive, client_id) in (any::<bool>(), any::<u16>(), text()),
-        (will, username, password) in (option::of(will(version)), option::of(text()), option::of(data())),
+        (clean_start, keep_alive, client_id) in (any::<bool>(), any::<u16>(), name()),
+        (will, username, password) in (option::of(will(version)), option::of(name()), option::of(data())),
         (session_expiry, receive_maximum) in (any::<Option<u32>>(), option::of(id())),
         (maximum_packet_size, topic_alias_maximum) in (option::of(1..=u32::MAX), any::<Option<u16>>()),
         (request_response_information, request_problem_information) in any::<(bool, bool)>(),

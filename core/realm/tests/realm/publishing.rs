@@ -59,13 +59,14 @@ fn topics_of_the_broker_are_not_for_clients() {
     sim.subscribe(subscriber, "$SYS/#", Q2);
     sim.subscribe(subscriber, "$SYSTEM", Q2);
     assert_eq!(sim.tell_surely(publisher, "$SYS/x", "x"), ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(sim.tell_surely(publisher, "$share/g/x", "x"), ReasonCode::NOT_AUTHORIZED);
     for _ in 0..100 {
         let reason = sim.send_publish(publisher, publish(Q2, 3, message("$SYS/x", "x")));
         assert_eq!(reason, ReasonCode::NOT_AUTHORIZED);
     }
     sim.tell(publisher, "$SYS/x", "x");
     assert!(sim.take(subscriber).is_empty());
-    assert_eq!(sim.realm.stats().dropped.reserved_topic, 102);
+    assert_eq!(sim.realm.stats().dropped.reserved_topic, 103);
     assert_eq!(sim.realm.stats().unreleased, 0, "a refused packet id is free");
     sim.tell(publisher, "$SYSTEM", "x");
     assert_eq!(sim.payloads(subscriber), ["x"]);

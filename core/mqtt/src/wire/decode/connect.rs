@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::packet::{AuthenticationData, ConnAck, Connect, Password, QoS, Version, Will};
 use crate::property::{Place, Property, read_section};
 use crate::reason::ReasonCode;
+use crate::topic::is_plain;
 use crate::wire::qos;
 use crate::wire::reader::{Reader, keep};
 
@@ -52,6 +53,9 @@ pub(super) fn connect(
     }
     reader.finish()?;
     check_client_id(&connect, limits)?;
+    if !connect.username.as_deref().is_none_or(is_plain) {
+        return Err(Fault::DisallowedCharacter);
+    }
     Ok(connect)
 }
 
@@ -89,11 +93,14 @@ fn check_flags(flags: u8, version: Version) -> Result<(), Fault> {
     Ok(())
 }
 
-/// An empty client identifier: 5.0 gets one assigned, 3.1.1 needs a clean session (MQTT-3.1.3-7), 3.1 knows no
-/// such thing.
+/// A client identifier of plain characters. An empty one: 5.0 gets one assigned, 3.1.1 needs a clean session
+/// (MQTT-3.1.3-7), 3.1 knows no such thing.
 fn check_client_id(connect: &Connect, limits: &Limits) -> Result<(), Fault> {
     if connect.client_id.len() > limits.client_id_bytes {
         return Err(Fault::ClientIdTooLong);
+    }
+    if !is_plain(&connect.client_id) {
+        return Err(Fault::ClientIdCharacter);
     }
     let may_be_empty = match connect.version {
         Version::V3_1 => false,

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::packet::{Message, Publish, QoS, UserProperties, Version};
 use crate::property::{Place, Property, VarInt, read_section};
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicError};
 use crate::wire::Sender;
 use crate::wire::qos;
 use crate::wire::reader::{Reader, keep};
@@ -58,8 +58,13 @@ pub(super) fn publish(
 
 /// A topic name within the limits.
 pub(super) fn topic(name: &str, limits: &Limits) -> Result<Topic, Fault> {
-    let admitted = limits.admits_topic(name).then(|| Topic::new(name).ok()).flatten();
-    admitted.ok_or(Fault::TopicInvalid)
+    if !limits.admits_topic(name) {
+        return Err(Fault::TopicInvalid);
+    }
+    Topic::new(name).map_err(|error| match error {
+        TopicError::DisallowedCharacter => Fault::DisallowedCharacter,
+        _ => Fault::TopicInvalid,
+    })
 }
 
 /// What the property section of a PUBLISH or of a will holds.

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::packet::{InvalidFilter, RetainHandling, Subscribe, Subscription, Unsubscribe};
 use crate::property::{Place, Property, VarInt, read_section};
 use crate::reason::ReasonCode;
-use crate::topic::Filter;
+use crate::topic::{Filter, TopicError};
 use crate::wire::qos;
 use crate::wire::reader::Reader;
 
@@ -20,7 +20,8 @@ mod option {
     pub(super) const RESERVED_V3: u8 = !0b11;
 }
 
-/// Reads a SUBSCRIBE. A filter that is well-formed text but no filter stays as an error of its own.
+/// Reads a SUBSCRIBE. A filter that is well-formed but more than we take stays as an error of its own (0x8F in SUBACK is
+/// for those alone); one that is not well-formed is a violation of the standard as any other.
 pub(super) fn subscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Subscribe, Fault> {
     let mut subscribe = Subscribe {
         packet_id: packet_id(reader)?,
@@ -95,9 +96,17 @@ pub(super) fn unsubscribe(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Res
     Ok(unsubscribe)
 }
 
-/// A filter beyond the limits is refused by itself, as one that is not valid.
+/// A filter beyond the limits is refused by itself; one that is not well-formed is a fault.
 fn filter(reader: &mut Reader<'_>, dialect: &Dialect<'_>) -> Result<Result<Filter, InvalidFilter>, Fault> {
+    let beyond = || Ok(Err(InvalidFilter { reason: ReasonCode::TOPIC_FILTER_INVALID }));
     let text = reader.text()?;
-    let filter = dialect.limits.admits_topic(text).then(|| Filter::new(text).ok()).flatten();
-    Ok(filter.ok_or(InvalidFilter { reason: ReasonCode::TOPIC_FILTER_INVALID }))
+    if !dialect.limits.admits_topic(text) {
+        return beyond();
+    }
+    match Filter::new(text) {
+        Ok(filter) => Ok(Ok(filter)),
+        Err(TopicError::TooDeep) => beyond(),
+        Err(TopicError::DisallowedCharacter) => Err(Fault::DisallowedCharacter),
+        Err(_) => Err(Fault::FilterInvalid),
+    }
 }

@@ -87,22 +87,23 @@ fn conn_ack_properties<'a>(style: Style, ack: &'a ConnAck, put: &mut dyn FnMut(P
         // QoS 2 is said by saying nothing (3.2.2.3.4).
         Some(QoS::ExactlyOnce) | None => None,
     };
+    // Their order is free (2.2.2.2). Suites that compare whole packets have this one.
     let list = [
         ack.session_expiry.map(Property::SessionExpiryInterval),
+        ack.server_keep_alive.map(Property::ServerKeepAlive),
+        ack.topic_alias_maximum.map(Property::TopicAliasMaximum),
+        ack.assigned_client_id.as_deref().map(Property::AssignedClientIdentifier),
+        ack.authentication_method.as_deref().map(Property::AuthenticationMethod),
+        ack.authentication_data.as_ref().map(|data| Property::AuthenticationData(&data.0)),
+        ack.maximum_packet_size.and_then(NonZeroU32::new).map(Property::MaximumPacketSize),
         ack.receive_maximum.map(Property::ReceiveMaximum),
         maximum_qos.map(Property::MaximumQoS),
         ack.retain_available.map(Property::RetainAvailable),
-        ack.maximum_packet_size.and_then(NonZeroU32::new).map(Property::MaximumPacketSize),
-        ack.assigned_client_id.as_deref().map(Property::AssignedClientIdentifier),
-        ack.topic_alias_maximum.map(Property::TopicAliasMaximum),
         ack.wildcard_subscription_available.map(Property::WildcardSubscriptionAvailable),
         ack.subscription_ids_available.map(Property::SubscriptionIdentifierAvailable),
         ack.shared_subscription_available.map(Property::SharedSubscriptionAvailable),
-        ack.server_keep_alive.map(Property::ServerKeepAlive),
         ack.response_information.as_deref().map(Property::ResponseInformation),
         ack.server_reference.as_deref().map(Property::ServerReference),
-        ack.authentication_method.as_deref().map(Property::AuthenticationMethod),
-        ack.authentication_data.as_ref().map(|data| Property::AuthenticationData(&data.0)),
     ];
     list.into_iter().flatten().for_each(&mut *put);
     explanation(style.keep, ack.reason_string.as_ref(), &ack.user_properties, put);

@@ -3,7 +3,7 @@
 use super::{Style, pairs, qos_bits};
 use crate::packet::{InvalidFilter, RetainHandling, Subscribe, Subscription, Unsubscribe};
 use crate::property::{Property, VarInt, write_section};
-use crate::topic::Filter;
+use crate::topic::{Filter, MAX_LEVELS};
 use crate::wire::writer::Sink;
 
 /// Writes a SUBSCRIBE.
@@ -45,9 +45,9 @@ pub(super) fn unsubscribe(style: Style, unsubscribe: &Unsubscribe, sink: &mut im
     unsubscribe.filters.iter().for_each(|entry| filter(entry, sink));
 }
 
-/// An invalid filter is written as the empty one, which is as invalid.
+/// A filter that is refused by itself is written as one that is too deep, which is refused by itself too.
 fn filter(filter: &Result<Filter, InvalidFilter>, sink: &mut impl Sink) {
-    let Ok(filter) = filter else { return sink.field(b"") };
+    let Ok(filter) = filter else { return sink.field(&[b'/'; MAX_LEVELS]) };
     let Some(share) = filter.share() else { return sink.field(filter.as_str().as_bytes()) };
     sink.length(b"$share//".len() + share.len() + filter.as_str().len());
     for part in ["$share/", share, "/", filter.as_str()] {
