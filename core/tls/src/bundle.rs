@@ -29,7 +29,7 @@ use crate::pem::{self, PemFault};
 pub struct PemSet<'a> {
     /// The server's certificate, then each one's issuer. A root at the end does no harm.
     pub chain: &'a [u8],
-    /// The key of the first certificate: PKCS#8 (also encrypted), PKCS#1 or SEC1.
+    /// The key of the first certificate: PKCS#8, PKCS#1 or SEC1, also encrypted.
     pub key: &'a [u8],
     /// The CAs whose client certificates are trusted where this bundle answers.
     pub ca: Option<&'a [u8]>,
@@ -163,12 +163,22 @@ pub enum BundleFault {
         /// The section's label.
         label: String,
     },
-    /// Encrypted in the manner of RFC 1421.
+    /// The RFC 1421 headers of an encrypted key cannot be used.
     #[error(
-        "the key is encrypted in an outdated format (`Proc-Type: 4,ENCRYPTED`), whose key derivation is broken; \
-         convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem`"
+        "the lines before the key that say how it is encrypted are broken: {what}; take the key from its source again"
     )]
-    LegacyEncryptedKey,
+    KeyHeaders {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// More work to derive a key than is done.
+    #[error("the key's password is to be hashed {found} times, 1 to {max} are done; encrypt the key anew")]
+    KeyRounds {
+        /// Asked for.
+        found: u32,
+        /// Allowed.
+        max: u32,
+    },
     /// Encrypted with an algorithm that is not supported.
     #[error(
         "the key is encrypted with an algorithm that is not supported; convert it with \
@@ -227,6 +237,11 @@ pub enum BundleWarning {
         /// Its subject.
         subject: String,
     },
+    /// The key's password is soon guessed by whoever has the file.
+    OutdatedKeyEncryption {
+        /// How it is encrypted, in OpenSSL's words.
+        format: &'static str,
+    },
     /// The certificate has no DNS name: it answers as the default or under an explicit `sni` only.
     NoDnsName,
 }
@@ -246,6 +261,11 @@ impl fmt::Display for BundleWarning {
                  refuse the chain"
             ),
             Self::NotACa { subject } => write!(f, "client CA: the certificate of {subject} is not a CA"),
+            Self::OutdatedKeyEncryption { format } => write!(
+                f,
+                "private key: it is encrypted in an outdated way ({format}), under which passwords are soon guessed; \
+                 convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem`"
+            ),
             Self::NoDnsName => f.write_str(
                 "certificate chain: the certificate has no DNS name; it answers as the default or under an explicit \
                  `sni` only",
@@ -313,7 +333,7 @@ impl Bundle {
         let chain = certificates(set.chain, Self::MAX_CHAIN).map_err(fail(BundlePart::Chain))?;
         let facts = read_facts(&chain).map_err(fail(BundlePart::Chain))?;
         let key_type = key_type(&chain[0]).map_err(fail(BundlePart::Chain))?;
-        let key = key::read(set.key, set.password).map_err(fail(BundlePart::Key))?;
+        let key = key::read(set.key, set.password, &mut warnings).map_err(fail(BundlePart::Key))?;
         check_owner(&facts, &chain, &*key).map_err(|(part, fault)| fail(part)(fault))?;
         check_chain(&chain, &facts, &mut warnings).map_err(fail(BundlePart::Chain))?;
         let trust = set.ca.map(|file| read_trust(file, now_unix_s, &mut warnings)).transpose();

@@ -19,6 +19,7 @@ pub mod configs;
 pub mod hello;
 mod key;
 pub mod keyring;
+mod outdated;
 mod pem;
 pub mod policy;
 pub mod verdict;

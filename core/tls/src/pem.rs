@@ -8,10 +8,34 @@ use zeroize::Zeroizing;
 pub(crate) struct Section {
     /// The words after BEGIN.
     pub(crate) label: String,
-    /// Whether it begins with RFC 1421 headers (`Proc-Type: 4,ENCRYPTED`); the content is empty then.
-    pub(crate) legacy_encrypted: bool,
+    /// The RFC 1421 headers that it begins with.
+    pub(crate) headers: Headers,
     /// The DER.
     pub(crate) content: Zeroizing<Vec<u8>>,
+}
+
+/// The RFC 1421 headers that say how a section is encrypted. Others are passed over.
+#[derive(Default)]
+pub(crate) struct Headers {
+    /// `Proc-Type`, of an encrypted section `4,ENCRYPTED`.
+    pub(crate) proc_type: Option<String>,
+    /// `DEK-Info`: the cipher, a comma, and the initialisation vector.
+    pub(crate) dek_info: Option<String>,
+    /// One of them stands twice.
+    pub(crate) repeated: bool,
+}
+
+impl Headers {
+    fn take(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let Some((name, value)) = line.split_once(':') else { return };
+        let place = match name.trim() {
+            "Proc-Type" => &mut self.proc_type,
+            "DEK-Info" => &mut self.dek_info,
+            _ => return,
+        };
+        self.repeated |= place.replace(value.trim().to_owned()).is_some();
+    }
 }
 
 /// Why a text is not PEM. No variant carries any of the text but a label: it may be a key.
@@ -80,7 +104,8 @@ pub(crate) fn sections(file: &[u8]) -> Result<Vec<Section>, PemFault> {
             if let Some(unfinished) = open {
                 return Err(PemFault::Unfinished { line: unfinished.line });
             }
-            open = Some(Open { label, line: index + 1, headers: false, base64: Zeroizing::new(Vec::new()) });
+            open =
+                Some(Open { label, line: index + 1, headers: Headers::default(), base64: Zeroizing::new(Vec::new()) });
         } else if let Some(label) = marker(line, b"-----END ") {
             let Some(section) = open.take() else { continue };
             if section.label != label {
@@ -127,7 +152,7 @@ fn marker<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
 struct Open<'a> {
     label: &'a [u8],
     line: usize,
-    headers: bool,
+    headers: Headers,
     base64: Zeroizing<Vec<u8>>,
 }
 
@@ -135,7 +160,7 @@ impl Open<'_> {
     fn take_line(&mut self, line: &[u8], file_bytes: usize) {
         // Base64 has no colon; RFC 1421 headers always have one.
         if line.contains(&b':') {
-            self.headers = true;
+            self.headers.take(line);
             return;
         }
         if self.base64.capacity() == 0 {
@@ -153,14 +178,11 @@ impl Open<'_> {
     /// Puts the section into the one strict form and lets a strict decoder read it.
     fn close(self) -> Result<Section, PemFault> {
         let label = String::from_utf8_lossy(self.label).into_owned();
-        if self.headers {
-            return Ok(Section { label, legacy_encrypted: true, content: Zeroizing::default() });
-        }
         let mut text = Zeroizing::new(Vec::with_capacity(self.base64.len() + 64));
         text.extend_from_slice(b"-----BEGIN X-----\n");
         text.extend_from_slice(&self.base64);
         text.extend_from_slice(b"\n-----END X-----\n");
         let (_, content) = strict::decode_vec(&text).map_err(|_| PemFault::Base64 { line: self.line })?;
-        Ok(Section { label, legacy_encrypted: false, content: Zeroizing::new(content) })
+        Ok(Section { label, headers: self.headers, content: Zeroizing::new(content) })
     }
 }

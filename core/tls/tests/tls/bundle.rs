@@ -207,15 +207,6 @@ fn keys_that_are_too_weak_or_of_other_kinds_are_refused() {
 }
 
 #[test]
-fn outdated_encryption_is_refused_with_the_command_to_run() {
-    let legacy = fixture(include_str!("fixtures/sec1.legacy.key.pem"), Some("correct"));
-    assert_eq!(fault(&legacy), (BundlePart::Key, BundleFault::LegacyEncryptedKey));
-    assert!(legacy.load("a").unwrap_err().to_string().contains("openssl pkcs8 -topk8"));
-    let pbes1 = fixture(include_str!("fixtures/sec1.pbes1.key.pem"), Some("correct"));
-    assert_eq!(fault(&pbes1), (BundlePart::Key, BundleFault::KeyEncryption));
-}
-
-#[test]
 fn two_keys_in_the_key_file_are_one_too_many() {
     let (_, pair) = simple();
     let mut files = Files::of(&pair);

@@ -8,5 +8,6 @@ mod chain;
 mod handshake;
 mod hello;
 mod keyring;
+mod outdated;
 mod pki;
 mod wire;
