@@ -81,7 +81,8 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
             "password",
             Kind::Other("text or `file://PATH`", "\"file:///etc/postern/key-password\""),
             None,
-            "Opens `keyfile` where it is encrypted. A file's line end is not part of the password. A managed bundle's \
+            "Opens `keyfile` where it is encrypted: by PBES2, or, with a warning, in the older ways (PBES1 with DES or \
+             triple DES, `Proc-Type: 4,ENCRYPTED`). A file's line end is not part of the password. A managed bundle's \
              stands in its `key-password`",
         ),
         key(
