@@ -5,6 +5,8 @@ use rustls::{
     AlertDescription, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage, PeerIncompatible, PeerMisbehaved,
 };
 
+use crate::crl::NotGood;
+
 /// A fatal alert as one record, for a refusal between the `ClientHello` and the choice of a configuration.
 ///
 /// rustls can send no alert of our choice at that point: it has no configuration yet, and any it were given
@@ -87,9 +89,12 @@ fn certificate(reason: &CertificateError) -> String {
             "the client certificate is signed with an algorithm that is not accepted (SHA-1, or RSA under 2048 bits)"
                 .to_owned()
         }
-        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-            Some(reason) => path(reason),
-            None => format!("the client certificate is refused: {}", Refusal::foreign(&other.to_string())),
+        CertificateError::Other(other) => match (other.0.downcast_ref::<webpki::Error>(), other.0.downcast_ref()) {
+            (Some(reason), _) => path(reason),
+            (_, Some(NotGood { subject, fault, .. })) => {
+                format!("whether the client certificate is revoked cannot be told: {fault} (asked about {subject})")
+            }
+            _ => format!("the client certificate is refused: {}", Refusal::foreign(&other.to_string())),
         },
         other => format!("the client certificate is refused: {}", Refusal::foreign(&other.to_string())),
     }

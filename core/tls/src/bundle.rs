@@ -274,7 +274,7 @@ impl fmt::Display for BundleWarning {
     }
 }
 
-fn date(unix_s: i64) -> String {
+pub(crate) fn date(unix_s: i64) -> String {
     ASN1Time::from_timestamp(unix_s)
         .map_or_else(|_| format!("second {unix_s} of the Unix era"), |time| time.to_string())
 }

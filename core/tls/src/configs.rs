@@ -15,6 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::bundle::Bundle;
+use crate::crl::Revocation;
 use crate::policy::{ClientAuth, TlsPolicy, Versions};
 use crate::verdict::Verdict;
 use crate::verifier::Verifier;
@@ -72,6 +73,8 @@ struct Made {
 /// The rustls settings of one listener, one for each bundle and strictness.
 pub struct ServerConfigs {
     policy: TlsPolicy,
+    /// None where revocation is not checked.
+    revocation: Option<Arc<Revocation>>,
     provider: Arc<CryptoProvider>,
     made: RwLock<HashMap<Key, Made>>,
 }
@@ -85,7 +88,20 @@ impl fmt::Debug for ServerConfigs {
 impl ServerConfigs {
     /// Settings under this policy.
     pub fn new(policy: TlsPolicy) -> Self {
-        Self { policy, provider: Arc::new(provider()), made: RwLock::default() }
+        Self { policy, revocation: None, provider: Arc::new(provider()), made: RwLock::default() }
+    }
+
+    /// The same, with client certificates judged by revocation lists too. They can be replaced later, which needs no
+    /// new settings.
+    #[must_use]
+    pub fn checking(mut self, revocation: Arc<Revocation>) -> Self {
+        self.revocation = Some(revocation);
+        self
+    }
+
+    /// The revocation lists; none where they are not checked.
+    pub fn revocation(&self) -> Option<&Arc<Revocation>> {
+        self.revocation.as_ref()
     }
 
     /// The policy.
@@ -180,7 +196,7 @@ impl ServerConfigs {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(&self.provider));
         let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
         match builder.build() {
-            Ok(webpki) => Ok(Some(Arc::new(Verifier::new(webpki, Arc::clone(trust))))),
+            Ok(webpki) => Ok(Some(Arc::new(Verifier::new(webpki, Arc::clone(trust), self.revocation.clone())))),
             Err(error) => Err(ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() }),
         }
     }

@@ -10,12 +10,14 @@
 //! - [`sanitize_hello`]: what a client offered, in words that are safe to compare and to log.
 //! - [`observed`]: a handshake with the verdict on its client's certificate.
 //! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
+//! - [`Revocation`]: the revocation lists of a listener, and what they say of such a path.
 //! - [`explain`], [`plaintext_alert`]: how a handshake failed, and how to say so to the client.
 
 pub mod alert;
 pub mod bundle;
 pub mod chain;
 pub mod configs;
+pub mod crl;
 pub mod hello;
 mod key;
 pub mod keyring;
@@ -29,6 +31,7 @@ pub use alert::{alert_for, explain, plaintext_alert};
 pub use bundle::{Bundle, BundleError, BundleFault, BundlePart, BundleWarning, PemSet};
 pub use chain::{ChainError, verified_chain};
 pub use configs::{ConfigError, ServerConfigs, check_client_auth};
+pub use crl::{CrlFile, Outdated, Revocation, RevocationList};
 pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
 pub use pem::PemFault;

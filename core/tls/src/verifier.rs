@@ -16,6 +16,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use crate::bundle::Trust;
 use crate::chain::{self, MAX_PRESENTED};
+use crate::crl::{NotGood, Revocation, RevocationFault};
 use crate::verdict::{self, Rejected, Verdict};
 
 /// The verification of clients where one bundle answers on one listener.
@@ -23,11 +24,17 @@ use crate::verdict::{self, Rejected, Verdict};
 pub(crate) struct Verifier {
     webpki: Arc<dyn ClientCertVerifier>,
     trust: Arc<Trust>,
+    /// None where revocation is not checked.
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl Verifier {
-    pub(crate) fn new(webpki: Arc<dyn ClientCertVerifier>, trust: Arc<Trust>) -> Self {
-        Self { webpki, trust }
+    pub(crate) fn new(
+        webpki: Arc<dyn ClientCertVerifier>,
+        trust: Arc<Trust>,
+        revocation: Option<Arc<Revocation>>,
+    ) -> Self {
+        Self { webpki, trust, revocation }
     }
 
     /// The verdict on what a client presented, its own certificate first: in its handshake, and whenever it is asked again.
@@ -50,7 +57,21 @@ impl Verifier {
             return Err(other(webpki::Error::MaximumPathDepthExceeded));
         }
         self.webpki.verify_client_cert(end_entity, intermediates, now)?;
-        chain::verified_path(end_entity, intermediates, &self.trust, now).map_err(other)
+        let path = chain::verified_path(end_entity, intermediates, &self.trust, now).map_err(other)?;
+        if let Some(revocation) = &self.revocation {
+            let now_unix_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            revocation.judge(&path, now_unix_s).map_err(not_good)?;
+        }
+        Ok(path)
+    }
+}
+
+/// The alert is `certificate_revoked`, or `certificate_unknown` where nothing says that a certificate is good: it is not
+/// the CA that is unknown then.
+fn not_good(found: NotGood) -> Error {
+    match found.fault {
+        RevocationFault::Revoked { .. } => Error::InvalidCertificate(CertificateError::Revoked),
+        _ => other(found),
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod bundle;
 mod chain;
+mod crl;
+mod crl_maker;
 mod handshake;
 mod hello;
 mod keyring;
