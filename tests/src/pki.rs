@@ -29,6 +29,12 @@ pub fn valid_from_tomorrow(mut params: CertificateParams) -> CertificateParams {
     params
 }
 
+/// The same parameters, valid for no longer than this.
+pub fn expiring_in(mut params: CertificateParams, life: std::time::Duration) -> CertificateParams {
+    params.not_after = OffsetDateTime::now_utc() + life;
+    params
+}
+
 /// The same parameters, for a server alone.
 pub fn for_servers_only(mut params: CertificateParams) -> CertificateParams {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -138,20 +138,13 @@ impl Offer {
     /// Opens a connection and ends the handshake as far as the client can tell: in TLS 1.3 a refused
     /// client certificate shows only in what is read next.
     pub fn dial(&self, address: SocketAddr) -> io::Result<RawClient<TlsStream>> {
-        self.over(TcpStream::connect_timeout(&address, ANSWER_WITHIN)?)
+        self.returning().dial(address)
     }
 
-    fn over(&self, socket: TcpStream) -> io::Result<RawClient<TlsStream>> {
+    /// A client that keeps what it is given to resume its sessions, and comes back.
+    pub fn returning(&self) -> Returning {
         let name = self.server_name.clone().unwrap_or_else(|| "unnamed.invalid".to_owned());
-        let connection = ClientConnection::new(Arc::new(self.config()), ServerName::try_from(name).unwrap());
-        let mut stream = StreamOwned::new(connection.unwrap(), socket);
-        stream.sock.set_nodelay(true)?;
-        stream.sock.set_write_timeout(Some(ANSWER_WITHIN))?;
-        stream.read_deadline(ANSWER_WITHIN);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(RawClient::over(stream))
+        Returning { name: ServerName::try_from(name).unwrap(), config: Arc::new(self.config()) }
     }
 
     /// The leaf that the server shows.
@@ -169,6 +162,24 @@ impl Offer {
 
     /// As [`Offer::enter`], with the client's own address, by which the broker's log knows it.
     pub fn enter_from(&self, address: SocketAddr, connect: &Connect) -> (SocketAddr, Entry) {
+        self.returning().enter_from(address, connect)
+    }
+}
+
+/// A client with the sessions that it can resume.
+pub struct Returning {
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+}
+
+impl Returning {
+    /// As [`Offer::dial`].
+    pub fn dial(&self, address: SocketAddr) -> io::Result<RawClient<TlsStream>> {
+        self.over(TcpStream::connect_timeout(&address, ANSWER_WITHIN)?)
+    }
+
+    /// As [`Offer::enter_from`].
+    pub fn enter_from(&self, address: SocketAddr, connect: &Connect) -> (SocketAddr, Entry) {
         let socket = TcpStream::connect_timeout(&address, ANSWER_WITHIN).unwrap();
         let own = socket.local_addr().unwrap();
         let entry = match self.over(socket) {
@@ -176,6 +187,18 @@ impl Offer {
             Err(error) => refusal(&error),
         };
         (own, entry)
+    }
+
+    fn over(&self, socket: TcpStream) -> io::Result<RawClient<TlsStream>> {
+        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        let mut stream = StreamOwned::new(connection.unwrap(), socket);
+        stream.sock.set_nodelay(true)?;
+        stream.sock.set_write_timeout(Some(ANSWER_WITHIN))?;
+        stream.read_deadline(ANSWER_WITHIN);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(RawClient::over(stream))
     }
 }
 

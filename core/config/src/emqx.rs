@@ -82,8 +82,6 @@ pub(crate) const SSL_OPTIONS: &[Foreign] = &[
     when("honor_cipher_order", ON),
     when("client_renegotiation", OFF),
     when("secure_renegotiate", ON),
-    when("reuse_sessions", OFF),
-    when("session_tickets", &["disabled"]),
     any("hibernate_after", ERLANG),
     when("gc_after_handshake", OFF),
     never("dhfile"),
@@ -176,9 +174,7 @@ pub(crate) const NODE: &[Foreign] = &[
     when("role", &["core"]),
     never("db_backend"),
     never("default_listener_address"),
-    never("tls_stateless_tickets_seed"),
-    never("tls_server_session_tickets_amount"),
-    never("tls_server_session_ticket_lifetime"),
+    any("tls_stateless_tickets_seed", "each process seals tickets with random keys of its own and replaces them"),
 ];
 
 /// `log`

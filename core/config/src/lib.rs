@@ -25,7 +25,8 @@ mod watching;
 pub use access::{Authentication, EnableAuthn, HashForm, ScramBase, UserBase, UserFile, UserFileForm, UserIdType};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
-    Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, Tls, Versions,
+    Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, SessionResumption,
+    SessionTickets, Tls, Versions,
 };
 pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage};
 pub use problem::{Origin, Problem, Spanned};

@@ -69,11 +69,32 @@ pub struct Node {
     pub name: String,
     /// `node.data_dir`: certificates are under it, and the cache of compiled plugins.
     pub data_dir: PathBuf,
+    /// `node.tls_server_session_…`: of all listeners with `session_tickets`.
+    pub session_tickets: SessionTickets,
+}
+
+/// How many tickets clients are given to come back with, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTickets {
+    /// `node.tls_server_session_tickets_amount`: after one handshake of TLS 1.3.
+    pub amount: u8,
+    /// `node.tls_server_session_ticket_lifetime`: also of sessions that are resumed by their identifier.
+    pub lifetime: Duration,
+}
+
+impl Default for SessionTickets {
+    fn default() -> Self {
+        Self { amount: 1, lifetime: Duration::from_hours(2) }
+    }
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: "postern@127.0.0.1".to_owned(), data_dir: PathBuf::from("data") }
+        Self {
+            name: "postern@127.0.0.1".to_owned(),
+            data_dir: PathBuf::from("data"),
+            session_tickets: SessionTickets::default(),
+        }
     }
 }
 
@@ -261,8 +282,19 @@ pub struct Tls {
     pub cacertfile: Option<Spanned<PemSource>>,
     /// The protocol versions.
     pub versions: Versions,
+    /// Whether clients may come back with a shorter handshake.
+    pub resumption: SessionResumption,
     /// From the first byte of the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
+}
+
+/// What of an earlier session a client may build on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionResumption {
+    /// `session_tickets` is not `disabled`. A ticket carries the client's certificate always.
+    pub tickets: bool,
+    /// `reuse_sessions`: TLS 1.2 by session identifier.
+    pub session_ids: bool,
 }
 
 /// Whether clients show a certificate: `verify` and `fail_if_no_peer_cert` in one.

@@ -124,6 +124,24 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
             "From accept to the end of the TLS handshake, the time of plugins included",
         ),
         key(
+            "session_tickets",
+            Kind::Word(&["disabled", "stateless", "stateless_with_cert"]),
+            Some("disabled"),
+            "Clients are given tickets to resume their session with, in TLS 1.3 and 1.2. A ticket holds for this listener, \
+             this certificate, this name and this strictness towards clients. It always carries the client's certificate, \
+             which is judged again, and the plugins are asked again, so that `stateless` is the same as \
+             `stateless_with_cert`. How many and for how long: `node.tls_server_session_tickets_amount` (1 to 16, 1) and \
+             `node.tls_server_session_ticket_lifetime` (seconds, 1 to 21600, 7200). The keys are random, each process's own, \
+             and replaced every six hours. There is no 0-RTT",
+        ),
+        key(
+            "reuse_sessions",
+            Kind::Switch,
+            Some("false"),
+            "Sessions of TLS 1.2 are kept, 4096 for a listener, to be resumed by their identifier, as long as tickets are and \
+             under the same conditions",
+        ),
+        key(
             "ocsp",
             Kind::Other("object", "{ enable_ocsp_stapling = false }"),
             None,

@@ -45,8 +45,6 @@ const SSL_OPTIONS: &[Row] = &[
     ("honor_cipher_order", "true", "", "false"),
     ("client_renegotiation", "false", "", "true"),
     ("secure_renegotiate", "true", "", "false"),
-    ("reuse_sessions", "false", "", "true"),
-    ("session_tickets", "disabled", "", "stateless"),
     ("hibernate_after", "", "5s", ""),
     ("gc_after_handshake", "false", "", "true"),
     ("dhfile", "", "", "\"dh.pem\""),

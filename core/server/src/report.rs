@@ -23,6 +23,8 @@ pub(crate) struct Story {
     pub(crate) identity_by: Option<PluginName>,
     /// What the TLS handshake agreed on.
     pub(crate) tls_version: Option<rustls::ProtocolVersion>,
+    /// The handshake built on an earlier session.
+    pub(crate) resumed: bool,
     /// What the CONNECT says, once it is there.
     pub(crate) client_id: Option<Arc<str>>,
 }
@@ -38,6 +40,7 @@ impl Story {
             bundle_by: None,
             identity_by: None,
             tls_version: None,
+            resumed: false,
             client_id: None,
         }
     }
@@ -49,6 +52,7 @@ impl Story {
             listener = %self.peer.listener,
             peer = %self.peer.address,
             tls = self.tls_version.map(tls_word),
+            resumed = self.resumed.then_some(true),
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
             namespace_by = self.namespace_by.as_ref().map(tracing::field::display),
@@ -68,6 +72,7 @@ impl Story {
             connection = self.peer.connection,
             listener = %self.peer.listener,
             peer = %self.peer.address,
+            resumed = self.resumed.then_some(true),
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
             client_id = self.client_id.as_deref().filter(|id| !id.is_empty()).map(Refusal::foreign),

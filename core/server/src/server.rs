@@ -269,7 +269,7 @@ async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch
         admitted = Box::pin(intake(accepted, &mut story)) => admitted,
     };
     if let Some(version) = story.tls_version {
-        door.metrics.secured(version);
+        door.metrics.secured(version, story.resumed);
     }
     match admitted {
         Ok(admitted) => {

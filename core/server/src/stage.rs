@@ -11,11 +11,11 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{CertSource, Config, Listener, Problem, SysTopics, Tls};
+use postern_config::{CertSource, Config, Listener, Problem, SessionTickets, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host};
-use postern_tls::{ClientAuth, Keyring, ServerConfigs, TlsPolicy, Versions};
+use postern_tls::{ClientAuth, Keyring, Resumption, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
@@ -164,6 +164,7 @@ async fn stage_tls(
             versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
             client_auth: auth,
             alpn: vec![alpn(listener)],
+            resumption: resumption(tls, config),
         }),
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
@@ -185,6 +186,12 @@ fn decisions(
 /// The protocol that a listener's clients may name in their `ClientHello` (RFC 7301): on `wss` the TLS layer carries HTTP.
 fn alpn(listener: &Listener) -> Vec<u8> {
     if listener.kind.is_websocket() { b"http/1.1".to_vec() } else { b"mqtt".to_vec() }
+}
+
+fn resumption(tls: &Tls, config: &Config) -> Resumption {
+    let SessionTickets { amount, lifetime } = config.node.session_tickets;
+    let tickets = if tls.resumption.tickets { amount } else { 0 };
+    Resumption { tickets, session_ids: tls.resumption.session_ids, lifetime }
 }
 
 /// Whose the listener is.

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use postern_identity::{BundleRef, ClientAuthWish};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::bundle::Bundle;
 use crate::crl::Revocation;
 use crate::policy::{ClientAuth, TlsPolicy, Versions};
+use crate::resumption::Sessions;
 use crate::verdict::Verdict;
 use crate::verifier::Verifier;
 
@@ -62,6 +65,12 @@ pub(crate) fn provider() -> CryptoProvider {
 /// A generation of a bundle, and how strictly clients are asked.
 type Key = (u64, ClientAuth);
 
+/// A number that no other settings of this process have.
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 struct Made {
     /// Tells when nobody can ask for this any more.
     bundle: Weak<Bundle>,
@@ -76,6 +85,8 @@ pub struct ServerConfigs {
     /// None where revocation is not checked.
     revocation: Option<Arc<Revocation>>,
     provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+    sessions: Arc<Sessions>,
     made: RwLock<HashMap<Key, Made>>,
 }
 
@@ -88,7 +99,13 @@ impl fmt::Debug for ServerConfigs {
 impl ServerConfigs {
     /// Settings under this policy.
     pub fn new(policy: TlsPolicy) -> Self {
-        Self { policy, revocation: None, provider: Arc::new(provider()), made: RwLock::default() }
+        Self::by_clock(policy, Arc::new(DefaultTimeProvider))
+    }
+
+    /// The same, for whoever brings the time of day along: it says whether certificates are valid and sessions fresh.
+    pub fn by_clock(policy: TlsPolicy, clock: Arc<dyn TimeProvider>) -> Self {
+        let sessions = Sessions::new(policy.resumption, Arc::clone(&clock));
+        Self { policy, revocation: None, provider: Arc::new(provider()), clock, sessions, made: RwLock::default() }
     }
 
     /// The same, with client certificates judged by revocation lists too. They can be replaced later, which needs no
@@ -170,18 +187,13 @@ impl ServerConfigs {
             Some(verifier) => Arc::clone(verifier) as _,
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+        let mut config = ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.clock))
             .with_protocol_versions(&versions)
             .map_err(|error| refused(error.to_string()))?
             .with_client_cert_verifier(of_rustls)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(bundle.certified()))));
         config.alpn_protocols.clone_from(&self.policy.alpn);
-        // No resumption: a resumed session would carry a client's identity past a change of CA or of the
-        // certificate itself. Listeners without client certificates do as EMQX does by default.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        // 0-RTT data can be replayed; a CONNECT must not be.
-        config.max_early_data_size = 0;
+        self.sessions.allow_in(&mut config, next_serial()).map_err(|error| refused(error.to_string()))?;
         // Compressing certificates costs each handshake more than the bytes it saves.
         config.cert_compressors.clear();
         config.cert_decompressors.clear();

@@ -7,6 +7,7 @@
 //! - [`Bundle`]: a certificate chain, its key and the client CA that belongs to it, checked at birth.
 //! - [`Keyring`]: the bundles of one listener and the names they answer to.
 //! - [`ServerConfigs`]: the rustls settings for a bundle, made once.
+//! - [`Resumption`]: whether clients may come back with a shorter handshake.
 //! - [`sanitize_hello`]: what a client offered, in words that are safe to compare and to log.
 //! - [`observed`]: a handshake with the verdict on its client's certificate.
 //! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
@@ -24,6 +25,7 @@ pub mod keyring;
 mod outdated;
 mod pem;
 pub mod policy;
+pub mod resumption;
 pub mod verdict;
 mod verifier;
 
@@ -36,4 +38,5 @@ pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
 pub use pem::PemFault;
 pub use policy::{ClientAuth, TlsPolicy, Versions};
+pub use resumption::Resumption;
 pub use verdict::{Rejected, Verdict, observed};

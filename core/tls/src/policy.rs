@@ -2,6 +2,8 @@
 
 use postern_identity::ClientAuthWish;
 
+use crate::resumption::Resumption;
+
 /// How a listener treats client certificates. Ordered: later is stricter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientAuth {
@@ -56,11 +58,18 @@ pub struct TlsPolicy {
     /// The protocols in order of preference (RFC 7301). A client that offers none is served; one that
     /// offers only others gets `no_application_protocol`.
     pub alpn: Vec<Vec<u8>>,
+    /// Whether clients may come back with a shorter handshake.
+    pub resumption: Resumption,
 }
 
 impl Default for TlsPolicy {
-    /// Both versions, no client certificates, the protocol `mqtt`.
+    /// Both versions, no client certificates, the protocol `mqtt`, no resumption.
     fn default() -> Self {
-        Self { versions: Versions::default(), client_auth: ClientAuth::Off, alpn: vec![b"mqtt".to_vec()] }
+        Self {
+            versions: Versions::default(),
+            client_auth: ClientAuth::Off,
+            alpn: vec![b"mqtt".to_vec()],
+            resumption: Resumption::default(),
+        }
     }
 }

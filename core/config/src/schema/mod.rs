@@ -6,6 +6,7 @@ mod listener;
 mod mqtt;
 mod open;
 mod plugin;
+mod resumption;
 mod retainer;
 mod scram;
 mod socket;
@@ -78,6 +79,7 @@ fn node(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Node> {
     if let Some(path) = section.take("data_dir").and_then(|item| path(reader, &item)) {
         node.data_dir = path;
     }
+    node.session_tickets = resumption::of_node(reader, &mut section);
     reader.finish(&section, emqx::NODE);
     Some(node)
 }

@@ -25,6 +25,8 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let source = source(reader, &mut section);
     let client_auth = client_auth(reader, &mut section);
     let versions = section.take("versions").and_then(|item| versions(reader, &item));
+    let versions = versions.unwrap_or(Versions { tls12: true, tls13: true });
+    let resumption = super::resumption::of_listener(reader, &mut section, versions);
     let (least, most) = HANDSHAKE_RANGE;
     let timeout = section.take("handshake_timeout").and_then(|item| reader.duration(&item, least, most));
     if let Some(item) = section.take("ocsp")
@@ -44,7 +46,8 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
         source,
         client_auth,
         cacertfile,
-        versions: versions.unwrap_or(Versions { tls12: true, tls13: true }),
+        versions,
+        resumption,
         handshake_timeout: timeout.unwrap_or(HANDSHAKE_TIMEOUT),
     })
 }

@@ -38,7 +38,7 @@ impl Secured {
             bundle: Some(&bundle),
             server_name: story.server_name.as_ref(),
             chain: &self.chain,
-            resumed: self.resumed,
+            resumed: story.resumed,
         };
         let decision = budget.spend(Stage::Identity, gate.identity(question)).await?;
         story.identity_by = decision.by;

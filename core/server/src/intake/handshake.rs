@@ -21,7 +21,6 @@ pub(crate) struct Secured {
     /// The verified path, the client's certificate first, the trust anchor last.
     pub(super) chain: Vec<Arc<CertFacts>>,
     pub(super) namespace_open: bool,
-    pub(super) resumed: bool,
 }
 
 impl Chosen {
@@ -36,7 +35,7 @@ impl Chosen {
         let stream = stream.map_err(|error| explain(Stage::Handshake, &error))?;
         let (_, session) = stream.get_ref();
         story.tls_version = session.protocol_version();
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        story.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         let verdict = match (verdict, session.peer_certificates()) {
             // What was true when the session began need not be true any more.
             (None, Some(presented)) => tls
@@ -50,7 +49,7 @@ impl Chosen {
             Refusal::new(Stage::Handshake, why, detail)
         })?;
         let chain = chain.unwrap_or_default();
-        Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, resumed })
+        Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open })
     }
 }
 

@@ -105,12 +105,17 @@ impl Metrics {
         });
         let help = "Connections refused on their way in, by the stage where and the reason.";
         families.counter("postern_connections_refused_total", help, refused);
-        let secured = self.doors.iter().filter(|door| door.policy().tls().is_some()).flat_map(|door| {
-            let counts = TLS_VERSIONS.into_iter().zip(door.metrics.handshakes_total());
-            counts.map(|(version, count)| (and(of_door(door), [("version", version.to_owned())]), count))
-        });
+        let by_version = |of: fn(&Door) -> [u64; 2]| {
+            self.doors.iter().filter(|door| door.policy().tls().is_some()).flat_map(move |door| {
+                let counts = TLS_VERSIONS.into_iter().zip(of(door));
+                counts.map(|(version, count)| (and(of_door(door), [("version", version.to_owned())]), count))
+            })
+        };
         let help = "TLS handshakes that were finished, by protocol version.";
-        families.counter("postern_tls_handshakes_total", help, secured);
+        families.counter("postern_tls_handshakes_total", help, by_version(|door| door.metrics.handshakes_total()));
+        let help = "TLS handshakes among these that resumed an earlier session.";
+        let resumed = by_version(|door| door.metrics.resumed_total());
+        families.counter("postern_tls_resumed_handshakes_total", help, resumed);
     }
 
     fn certificates(&self, families: &mut Families) {

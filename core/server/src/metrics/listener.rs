@@ -13,6 +13,8 @@ pub(crate) struct ListenerMetrics {
     admitted: AtomicU64,
     /// TLS 1.2, TLS 1.3
     handshakes: [AtomicU64; 2],
+    /// Of these, in the same order.
+    resumed: [AtomicU64; 2],
     refused: Refusals,
 }
 
@@ -30,10 +32,13 @@ impl ListenerMetrics {
         self.accepted.fetch_add(1, Relaxed);
     }
 
-    /// Its handshake is done.
-    pub(crate) fn secured(&self, version: rustls::ProtocolVersion) {
+    /// Its handshake is done, and was a short one where it resumed a session.
+    pub(crate) fn secured(&self, version: rustls::ProtocolVersion, resumed: bool) {
         let place = usize::from(version == rustls::ProtocolVersion::TLSv1_3);
         self.handshakes[place].fetch_add(1, Relaxed);
+        if resumed {
+            self.resumed[place].fetch_add(1, Relaxed);
+        }
     }
 
     /// Its CONNECT was let in by the gate.
@@ -57,6 +62,11 @@ impl ListenerMetrics {
     /// In the order of [`TLS_VERSIONS`].
     pub(super) fn handshakes_total(&self) -> [u64; 2] {
         self.handshakes.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// In the order of [`TLS_VERSIONS`].
+    pub(super) fn resumed_total(&self) -> [u64; 2] {
+        self.resumed.each_ref().map(|count| count.load(Relaxed))
     }
 
     /// By stage and reason.

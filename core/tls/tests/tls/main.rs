@@ -12,4 +12,5 @@ mod hello;
 mod keyring;
 mod outdated;
 mod pki;
+mod resumption;
 mod wire;
