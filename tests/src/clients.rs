@@ -7,3 +7,4 @@ pub mod matrix;
 pub mod scenarios;
 pub mod site;
 pub mod stage;
+pub mod suite;

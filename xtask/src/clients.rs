@@ -41,6 +41,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     play.arg("--logs").arg(target.join("conformance"));
     play.env("POSTERN_TEST_NODE_MODULES", modules);
     if let Some(python) = found.python {
+        if arguments.scenario.is_none() && arguments.client.as_ref().is_none_or(|name| name == "paho-mqtt") {
+            play.arg("--paho").arg(paho_sources(&python, &target.join("clients"))?);
+        }
         play.env("POSTERN_TEST_PYTHON", python);
     }
     for (flag, value) in [
@@ -52,6 +55,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let status = play.status().map_err(|error| Failure::new("the scenarios cannot be played").because(error))?;
     if status.success() { Ok(()) } else { Err(Failure::new("not everything is as it should be; the table says what")) }
+}
+
+/// The unpacked source package of paho-mqtt, which has its tests.
+fn paho_sources(python: &Path, place: &Path) -> Result<PathBuf, Failure> {
+    let sources = place.join(prerequisites::PAHO.replace("==", "-").replace("paho-mqtt", "paho_mqtt"));
+    let archive = sources.with_added_extension("tar.gz");
+    if !sources.join("tests/test_mqttv5.py").is_file() {
+        let step = Step::start("fetching the tests of paho-mqtt");
+        let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        succeed(
+            Command::new(python)
+                .args(download)
+                .args(["--no-binary", ":all:", prerequisites::PAHO, "--dest"])
+                .arg(place),
+        )?;
+        succeed(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(place))?;
+        step.done("fetched");
+    }
+    Ok(sources)
 }
 
 /// What npm installs for mqtt.js, by the lock file: the same bytes every time.

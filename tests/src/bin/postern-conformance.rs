@@ -15,6 +15,7 @@ use postern_tests::clients::matrix::{LIBRARIES, Library, Transport, Version};
 use postern_tests::clients::scenarios::{ALL, Scenario};
 use postern_tests::clients::site::Site;
 use postern_tests::clients::stage::{End, Played, Stage};
+use postern_tests::clients::suite::{self, Suite};
 
 #[derive(Parser)]
 struct Arguments {
@@ -30,6 +31,9 @@ struct Arguments {
     /// How many are played at the same time.
     #[arg(long, default_value_t = 4)]
     jobs: usize,
+    /// The unpacked source package of paho-mqtt; its own tests are run too.
+    #[arg(long)]
+    paho: Option<PathBuf>,
 }
 
 /// One library over one transport by one version.
@@ -67,11 +71,19 @@ fn main() -> ExitCode {
     }
     let began = Instant::now();
     let site = Site::start();
-    let outcomes = play(&site, &libraries, &scenarios, &arguments);
+    let (outcomes, own_tests) = std::thread::scope(|scope| {
+        let own_tests = arguments.paho.as_deref().map(|sources| {
+            let log = arguments.logs.join("paho-suite.log");
+            scope.spawn(move || suite::paho(sources, &log))
+        });
+        let outcomes = play(&site, &libraries, &scenarios, &arguments);
+        (outcomes, own_tests.map(|running| running.join().unwrap()))
+    });
     assert_alive(&site.broker);
     let broker_log = arguments.logs.join("broker.log");
     std::fs::write(&broker_log, site.broker.journal.text()).unwrap();
     print!("{}", report(&libraries, &outcomes));
+    print!("{}", own_tests.as_ref().map(told).unwrap_or_default());
     let failures = outcomes.iter().filter(|outcome| matches!(outcome.played, Err(End::Failed(_)))).count();
     let passed = outcomes.iter().filter(|outcome| outcome.played.is_ok()).count();
     println!(
@@ -80,7 +92,21 @@ fn main() -> ExitCode {
         began.elapsed().as_secs_f32(),
         arguments.logs.display()
     );
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let suite_failed = own_tests.is_some_and(|suite| !suite.failed.is_empty());
+    if failures == 0 && !suite_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn told(suite: &Suite) -> String {
+    let Suite { passed, different, failed } = suite;
+    let mut text = format!(
+        "\npaho-mqtt's own tests of MQTT 5.0: {passed} passed, {} failed, {} want what is meant another way here\n",
+        failed.len(),
+        different.len()
+    );
+    for line in failed.iter().map(|line| format!("FAILED {line}")).chain(different.iter().cloned()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
 }
 
 /// Plays every cell, some at the same time.

@@ -130,7 +130,7 @@ fn script(name: &str) -> String {
     broker::root().join("tests/clients").join(name).display().to_string()
 }
 
-fn python(name: &str) -> Program {
+pub(super) fn python(name: &str) -> Program {
     // No byte code beside the scripts: they lie in the repository.
     Program { words: vec![programs::python().display().to_string(), "-B".to_owned(), script(name)], env: Vec::new() }
 }

@@ -16,7 +16,7 @@ const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 /// Fixed, so that a new release changes no result.
-const PAHO: &str = "paho-mqtt==2.1.0";
+pub(crate) const PAHO: &str = "paho-mqtt==2.1.0";
 
 /// Succeeds where paho-mqtt 2 is installed.
 const PAHO_PROBE: &str = "from paho.mqtt.enums import CallbackAPIVersion";
