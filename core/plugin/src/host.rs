@@ -78,6 +78,17 @@ impl Host {
         listener: &ListenerId,
         directory: Arc<dyn BundleDirectory>,
     ) -> Result<Plugin, LoadError> {
+        self.load_after(spec, listener, directory, None).await
+    }
+
+    /// The same for a plugin that takes the place of another one, whose figures it goes on with.
+    pub async fn load_after(
+        &self,
+        spec: &PluginSpec,
+        listener: &ListenerId,
+        directory: Arc<dyn BundleDirectory>,
+        before: Option<&Plugin>,
+    ) -> Result<Plugin, LoadError> {
         let (host, path) = (self.clone(), spec.path.clone());
         // Reading and compiling take up to seconds.
         let compiled = tokio::task::spawn_blocking(move || host.compile(&read(&path)?)).await;
@@ -85,18 +96,19 @@ impl Host {
         let component =
             self.linker.instantiate_pre(&component).map_err(|error| LoadError::Contract(format!("{error:#}")))?;
         let name = PluginName::new(&spec.path.file_stem().unwrap_or_default().to_string_lossy());
-        let badge = Badge { plugin: name.clone(), listener: listener.clone(), directory, log: LogBudget::new() };
+        let (counts, log) = before.map_or_else(|| (Arc::default(), Arc::new(LogBudget::new())), Plugin::figures);
+        let badge = Badge { plugin: name.clone(), listener: listener.clone(), directory, log };
         let blueprint = Blueprint {
             engine: Arc::clone(&self.engine),
-            exports: Exports::find(&component, &shape.hooks)?,
+            exports: Arc::new(Exports::find(&component, &shape.hooks)?),
             component,
             badge: Arc::new(badge),
             config_json: spec.config_json.clone(),
             limits: Limits::new(spec.timeout, spec.memory_bytes),
         };
-        let pool = Pool::new(blueprint, spec.isolation);
+        let pool = Pool::new(blueprint, spec.isolation, counts);
         let about = pool.warm_up().await?;
-        Ok(Plugin::new(name, shape, about, spec, pool))
+        Ok(Plugin::new(name, shape, about, (spec.on_error, spec.cache), pool))
     }
 
     /// What the component is, without starting it. Compiles it, so it takes as long as that.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postern_identity::BundleDirectory;
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -18,10 +19,11 @@ use crate::shape::Hook;
 const MAX_CONFIG_ISSUES: usize = 32;
 
 /// Everything that it takes to start one more instance of a plugin.
+#[derive(Clone)]
 pub(crate) struct Blueprint {
     pub(crate) engine: Arc<Engine>,
     pub(crate) component: InstancePre<Session>,
-    pub(crate) exports: Exports,
+    pub(crate) exports: Arc<Exports>,
     pub(crate) badge: Arc<Badge>,
     pub(crate) config_json: String,
     pub(crate) limits: Limits,
@@ -61,6 +63,13 @@ pub(crate) struct Live {
 }
 
 impl Blueprint {
+    /// The same with other names within reach.
+    pub(crate) fn reseat(&self, directory: Arc<dyn BundleDirectory>) -> Self {
+        let Badge { plugin, listener, log, .. } = &*self.badge;
+        let (plugin, listener, log) = (plugin.clone(), listener.clone(), Arc::clone(log));
+        Self { badge: Arc::new(Badge { plugin, listener, directory, log }), ..self.clone() }
+    }
+
     /// A fresh instance, not yet configured.
     pub(crate) async fn start(&self, cpu: Duration) -> Result<Live, Failure> {
         let mut store = self.store();

@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use postern_identity::{
-    CertificateChoice, CertificateQuestion, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, PluginName,
+    BundleDirectory, CertificateChoice, CertificateQuestion, Identity, IdentityQuestion, NamespaceOutcome,
+    NamespaceQuestion, PluginName,
 };
 
 use crate::decisions::{Boarding, Decisions, Verdict};
 use crate::durations::Durations;
-use crate::failure::Failure;
-use crate::pool::Pool;
+use crate::failure::{Failure, LoadError};
+use crate::pool::{Counts, Pool};
 use crate::questions::Ask;
+use crate::services::LogBudget;
 use crate::shape::{Hook, Shape};
 
 /// What the configuration says of one plugin.
@@ -66,7 +68,7 @@ pub struct About {
     pub description: String,
 }
 
-/// Numbers of one plugin since its load.
+/// Numbers of one plugin since the start of the broker: one that takes its place goes on with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PluginStats {
     /// Questions that went to a guest.
@@ -108,25 +110,44 @@ struct Inner {
     namespaces: Decisions<NamespaceOutcome>,
     certificates: Decisions<CertificateChoice>,
     identities: Decisions<Identity>,
-    hits: AtomicU64,
-    refused: AtomicU64,
 }
 
 impl Plugin {
-    pub(crate) fn new(name: PluginName, shape: Shape, about: About, spec: &PluginSpec, pool: Pool) -> Self {
+    pub(crate) fn new(
+        name: PluginName,
+        shape: Shape,
+        about: About,
+        (on_error, cache): (OnError, bool),
+        pool: Pool,
+    ) -> Self {
         Self(Arc::new(Inner {
             name,
             shape,
             about,
-            on_error: spec.on_error,
-            cache: spec.cache,
+            on_error,
+            cache,
             pool,
             namespaces: Decisions::new(),
             certificates: Decisions::new(),
             identities: Decisions::new(),
-            hits: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
         }))
+    }
+
+    /// The same plugin with other names within its reach: it takes its configuration anew, nothing that it decided
+    /// before is kept, and its figures go on.
+    ///
+    /// # Errors
+    /// [`LoadError`] where it does not take its configuration any more.
+    pub async fn reseat(&self, directory: Arc<dyn BundleDirectory>) -> Result<Self, LoadError> {
+        let Inner { name, shape, on_error, cache, pool, .. } = &*self.0;
+        let pool = pool.reseat(directory);
+        let about = pool.warm_up().await?;
+        Ok(Self::new(name.clone(), shape.clone(), about, (*on_error, *cache), pool))
+    }
+
+    /// What it counts with, for who takes its place.
+    pub(crate) fn figures(&self) -> (Arc<Counts>, Arc<LogBudget>) {
+        (Arc::clone(&self.0.pool.counts), Arc::clone(self.0.pool.log()))
     }
 
     /// The name in logs and refusals.
@@ -146,14 +167,14 @@ impl Plugin {
 
     /// Its numbers.
     pub fn stats(&self) -> PluginStats {
-        let Inner { pool, namespaces, certificates, identities, hits, refused, .. } = &*self.0;
+        let Inner { pool, namespaces, certificates, identities, .. } = &*self.0;
         let sizes = [namespaces.sizes(), certificates.sizes(), identities.sizes()];
         PluginStats {
             calls: pool.counts.calls.load(Relaxed),
             failures: pool.counts.failures.load(Relaxed),
             durations: pool.counts.took.read(),
-            cache_hits: hits.load(Relaxed),
-            refused: refused.load(Relaxed),
+            cache_hits: pool.counts.hits.load(Relaxed),
+            refused: pool.counts.refused.load(Relaxed),
             kept_decisions: sizes.iter().map(|(decisions, _)| decisions).sum(),
             kept_refusals: sizes.iter().map(|(_, refusals)| refusals).sum(),
             instances_started: pool.counts.started.load(Relaxed),
@@ -187,7 +208,7 @@ impl Plugin {
 
     async fn decide<A: Ask>(&self, kept: &Decisions<A::Answer>, ask: &A) -> Result<Verdict<A::Answer>, Failure> {
         let verdict = self.find_or_ask(kept, ask).await;
-        self.0.refused.fetch_add(u64::from(matches!(verdict, Ok(Verdict::Rejected(_)))), Relaxed);
+        self.0.pool.counts.refused.fetch_add(u64::from(matches!(verdict, Ok(Verdict::Rejected(_)))), Relaxed);
         verdict
     }
 
@@ -226,7 +247,7 @@ impl Plugin {
 
     fn find<T: Clone>(&self, kept: &Decisions<T>, inputs: &crate::decisions::Inputs<'_>) -> Option<Verdict<T>> {
         let verdict = kept.find(inputs, Instant::now())?;
-        self.0.hits.fetch_add(1, Relaxed);
+        self.0.pool.counts.hits.fetch_add(1, Relaxed);
         Some(verdict)
     }
 }

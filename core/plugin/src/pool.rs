@@ -4,7 +4,7 @@
 //! deadline or a dropped call it is gone, because it was never anywhere but in the future of that call.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::instance::{Blueprint, Live};
 use crate::limits::LOAD_WALL;
 use crate::plugin::{About, Isolation};
 use crate::questions::Ask;
+use crate::services::LogBudget;
 
 /// An instance is replaced after so many calls, so that what leaks inside it stays bounded.
 const MAX_CALLS_PER_INSTANCE: u32 = 10_000;
@@ -33,10 +34,10 @@ pub(crate) struct Pool {
     max: usize,
     /// Never held while anything waits.
     idle: Mutex<Vec<Live>>,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Arc<Counts>,
 }
 
-/// Since the load.
+/// Since the load of the first plugin that had this place on its listener: who takes its place counts on.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) calls: AtomicU64,
@@ -44,6 +45,8 @@ pub(crate) struct Counts {
     pub(crate) started: AtomicU64,
     pub(crate) discarded: AtomicU64,
     pub(crate) took: Clock,
+    pub(crate) hits: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// Counts an instance as discarded unless it is put back: a dropped future runs no code but this.
@@ -61,7 +64,7 @@ impl Drop for CheckedOut<'_> {
 }
 
 impl Pool {
-    pub(crate) fn new(blueprint: Blueprint, isolation: Isolation) -> Self {
+    pub(crate) fn new(blueprint: Blueprint, isolation: Isolation, counts: Arc<Counts>) -> Self {
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
         let max = cores * INSTANCES_PER_CORE;
         Self {
@@ -70,8 +73,17 @@ impl Pool {
             permits: Semaphore::new(max),
             max,
             idle: Mutex::new(Vec::with_capacity(max)),
-            counts: Counts::default(),
+            counts,
         }
+    }
+
+    /// The same plugin with other names within its reach, and no instance yet.
+    pub(crate) fn reseat(&self, directory: Arc<dyn BundleDirectory>) -> Self {
+        Self::new(self.blueprint.reseat(directory), self.isolation, Arc::clone(&self.counts))
+    }
+
+    pub(crate) fn log(&self) -> &Arc<LogBudget> {
+        &self.blueprint.badge.log
     }
 
     pub(crate) fn directory(&self) -> &dyn BundleDirectory {

@@ -26,7 +26,7 @@ pub(crate) struct Badge {
     pub(crate) plugin: PluginName,
     pub(crate) listener: ListenerId,
     pub(crate) directory: Arc<dyn BundleDirectory>,
-    pub(crate) log: LogBudget,
+    pub(crate) log: Arc<LogBudget>,
 }
 
 /// How many lines the plugin has left.

@@ -1,6 +1,6 @@
 //! `postern serve` and `postern check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,9 +8,12 @@ use postern_api::Management;
 use postern_config::{Config, Loaded};
 use postern_plugin::{Host, HostOptions};
 use postern_server::Server;
-use postern_server::stage::{Staged, Which, stage};
-use tokio::runtime::Runtime;
+use postern_server::reload::Reloader;
+use postern_server::stage::{Staged, Stager, Which};
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::cli::LogFormat;
 use crate::{configuration, logging, process};
@@ -36,7 +39,7 @@ pub(crate) fn check(file: &Path) -> ExitCode {
 fn checked(file: &Path) -> Result<(Loaded, Staged), Vec<String>> {
     let loaded = configuration::read(file)?;
     let runtime = runtime()?;
-    let staged = runtime.block_on(prepare(&loaded.config, Which::All))?;
+    let (staged, _) = runtime.block_on(prepare(&loaded.config, Which::All))?;
     match staged.durability.problem() {
         Some(problem) => Err(vec![problem]),
         None => Ok((loaded, staged)),
@@ -51,7 +54,7 @@ pub(crate) fn serve(file: &Path, format: Option<LogFormat>) -> ExitCode {
     };
     logging::init(loaded.config.log, format);
     process::prepare();
-    match runtime().and_then(|runtime| runtime.block_on(run(&loaded))) {
+    match runtime().and_then(|runtime| runtime.block_on(run(loaded, file))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             for problem in &problems {
@@ -62,14 +65,15 @@ pub(crate) fn serve(file: &Path, format: Option<LogFormat>) -> ExitCode {
     }
 }
 
-async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
+async fn run(loaded: Loaded, file: &Path) -> Result<(), Vec<String>> {
     // Before anything else, so that an early signal is not the default one.
     let mut terminate = watch_for(SignalKind::terminate())?;
     let mut interrupt = watch_for(SignalKind::interrupt())?;
+    let hangup = watch_for(SignalKind::hangup())?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let staged = prepare(&loaded.config, Which::Enabled).await?;
+    let (staged, memory) = prepare(&loaded.config, Which::Enabled).await?;
     for warning in &staged.warnings {
         tracing::warn!("{warning}");
     }
@@ -85,12 +89,15 @@ async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
     }
     let management = management.map(|management| management.serve(server.metrics())).transpose();
     let management = management.map_err(|error| vec![error.to_string()])?;
-    tracing::info!(node = loaded.config.node.name.as_str(), addresses = addresses.join(" "), "ready");
+    let node = loaded.config.node.name.clone();
+    let reloading = Reloading::begin(server.reloader(memory, loaded.config), hangup, file.to_owned());
+    tracing::info!(node, addresses = addresses.join(" "), "ready");
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
     tracing::info!(signal = name, "ending");
+    reloading.end().await;
     server.shut_down().await;
     if let Some(management) = management {
         management.shut_down();
@@ -100,13 +107,54 @@ async fn run(loaded: &Loaded) -> Result<(), Vec<String>> {
 }
 
 /// All that may fail before a port is opened.
-async fn prepare(config: &Config, which: Which) -> Result<Staged, Vec<String>> {
+async fn prepare(config: &Config, which: Which) -> Result<(Staged, Stager), Vec<String>> {
     let host = Host::new(HostOptions { cache_dir: config.node.data_dir.join("plugin-cache") })
         .map_err(|error| vec![error.to_string()])?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    stage(config, &host, which, i64::try_from(now).unwrap_or(i64::MAX))
-        .await
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    let mut memory = Stager::new(host);
+    let staged = memory.stage(config, which, i64::try_from(now).unwrap_or(i64::MAX), &[]).await;
+    match staged {
+        Ok(staged) => Ok((staged, memory)),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// The thread that keeps the listeners at what the files say.
+struct Reloading {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Reloading {
+    fn begin(reloader: Reloader, hangup: Signal, file: PathBuf) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        // Reading and parsing block: not on a thread that serves connections.
+        let thread = spawn_blocking(move || Handle::current().block_on(reload(reloader, hangup, &file, stopped)));
+        Self { thread, stop }
+    }
+
+    async fn end(self) {
+        let _ = self.stop.send(());
+        if self.thread.await.is_err() {
+            tracing::error!("the thread that looks after files ended before");
+        }
+    }
+}
+
+async fn reload(mut reloader: Reloader, mut hangup: Signal, file: &Path, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            _ = hangup.recv() => {
+                tracing::info!(signal = "SIGHUP", "reading the configuration again");
+                match configuration::read(file) {
+                    Ok(loaded) => reloader.reconfigure(loaded).await,
+                    Err(problems) => reloader.refuse(&problems),
+                }
+            }
+            () = tokio::time::sleep_until(reloader.next_look().into()) => reloader.look().await,
+        }
+    }
 }
 
 fn runtime() -> Result<Runtime, Vec<String>> {

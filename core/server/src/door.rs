@@ -56,7 +56,6 @@ impl Door {
         self.policy.load_full()
     }
 
-    #[allow(dead_code, reason = "its caller is on its way")]
     /// Serves new connections by this from now on; those that are in or on their way keep what they have.
     pub(crate) fn serve_by(&self, policy: ListenerPolicy) {
         self.policy.store(Arc::new(policy));

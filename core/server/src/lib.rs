@@ -17,6 +17,7 @@ mod meter;
 pub mod metrics;
 pub mod policy;
 mod realms;
+pub mod reload;
 mod report;
 mod server;
 pub mod stage;

@@ -59,6 +59,22 @@ pub struct ListenerPolicy {
 }
 
 impl ListenerPolicy {
+    /// The same with another entrance.
+    pub(crate) fn entered_by(&self, entrance: Entrance) -> Self {
+        Self {
+            id: self.id.clone(),
+            access_rules: self.access_rules.clone(),
+            proxy: self.proxy.clone(),
+            mountpoint: self.mountpoint.clone(),
+            authn: self.authn.clone(),
+            access: self.access.clone(),
+            namespaces: self.namespaces.clone(),
+            websocket: self.websocket.clone(),
+            entrance,
+            ..*self
+        }
+    }
+
     /// The TLS gate, where it has one.
     pub(crate) fn tls(&self) -> Option<&TlsGate> {
         match &self.entrance {
@@ -115,7 +131,7 @@ pub struct TlsGate {
     /// The bundles in reach.
     pub keyring: Arc<Keyring>,
     /// Ready-made TLS configurations.
-    pub configs: ServerConfigs,
+    pub configs: Arc<ServerConfigs>,
     /// The listener's own setting, which plugins may only make stricter.
     pub client_auth: ClientAuth,
     /// From accept to the end of the handshake.

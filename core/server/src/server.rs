@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use postern_config::{Config, PublishRates};
 use postern_identity::{ListenerId, Peer, Refusal, Stage, Transport, Why};
 use postern_mqtt::packet::Disconnect;
 use postern_mqtt::reason::ReasonCode;
@@ -28,8 +29,9 @@ use crate::meter::{Meter, Traffic};
 use crate::metrics::Metrics;
 use crate::policy::ListenerPolicy;
 use crate::realms::Realms;
+use crate::reload::Reloader;
 use crate::report::{Pauses, Story, Who};
-use crate::stage::Staged;
+use crate::stage::{Staged, Stager};
 
 /// Pause after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -140,6 +142,12 @@ impl Server {
         &self.shared.metrics
     }
 
+    /// What keeps the listeners at what the files say. `stager` has staged what was started, out of `config`.
+    pub fn reloader(&self, stager: Stager, config: Config) -> Reloader {
+        let metrics = Arc::clone(&self.shared.metrics);
+        Reloader::new(metrics.doors().to_vec(), metrics, stager, config)
+    }
+
     /// Stops accepting, tells every client (5.0: Server shutting down), and waits until they are gone or
     /// the time for it is over.
     pub async fn shut_down(mut self) {
@@ -238,7 +246,7 @@ struct Come {
     socket: TcpStream,
     address: SocketAddr,
     entry: Entry,
-    /// By what it is served, from here to its end.
+    /// By what it is served until it is in.
     policy: Arc<ListenerPolicy>,
 }
 
@@ -275,7 +283,10 @@ async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            attach(admitted, &policy, story, &shared, &stop).await;
+            let terms = (policy.publish_rates, policy.tcp.send_timeout);
+            // A policy that was replaced must not live as long as its oldest client.
+            drop(policy);
+            attach(admitted, terms, story, &shared, &stop).await;
         }
         Err(refusal) => report_refusal(&door, &story, &refusal),
     }
@@ -292,7 +303,7 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
 /// Binds an admitted connection to its realm and drives it.
 async fn attach(
     admitted: Admitted,
-    policy: &ListenerPolicy,
+    (rates, send_timeout): (PublishRates, Duration),
     story: Story,
     shared: &Arc<Shared>,
     stop: &watch::Receiver<bool>,
@@ -318,7 +329,7 @@ async fn attach(
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
-    let own = Traffic::new(&policy.publish_rates, Instant::now());
+    let own = Traffic::new(&rates, Instant::now());
     let connection = Connection {
         conn,
         stream,
@@ -332,7 +343,7 @@ async fn attach(
         reauthentication,
         began: shared.began,
         metrics,
-        stall: Stall::new(policy.tcp.send_timeout),
+        stall: Stall::new(send_timeout),
         unflushed: false,
         read_first: false,
     };

@@ -6,6 +6,8 @@ mod bundles;
 mod limits;
 mod plain;
 mod plugins;
+mod renewal;
+pub(crate) mod stamps;
 mod users;
 
 use std::sync::Arc;
@@ -14,16 +16,19 @@ use std::time::Duration;
 use postern_config::{CertSource, Config, Listener, Problem, SessionTickets, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
-use postern_plugin::{Chain, Host};
-use postern_tls::{ClientAuth, Keyring, Resumption, ServerConfigs, TlsPolicy, Versions};
+use postern_plugin::{Chain, Host, Plugin};
+use postern_tls::{ClientAuth, Keyring, KeyringEntry, Resumption, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
 use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use crate::tenants::TenantPolicies;
-use bundles::Bundles;
+use bundles::{Bundles, Found, Known};
+pub(crate) use limits::of_tenants as tenants_of;
 use plugins::Plugins;
+pub(crate) use renewal::Renewal;
+use stamps::Stamps;
 
 /// The plugins of one handshake together, unless single ones were given longer. Waiting for a processor
 /// counts; what they may compute is bounded call by call, by the plugin host.
@@ -56,7 +61,50 @@ pub enum Which {
 
 /// Stages every listener and collects every problem.
 pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) -> Result<Staged, Vec<Problem>> {
-    let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s);
+    Stager::new(host.clone()).stage(config, which, now_unix_s, &[]).await
+}
+
+/// Stages, and remembers what it read, so that what did not change is not made anew when something else does.
+pub struct Stager {
+    host: Host,
+    known: Known,
+    read: Stamps,
+}
+
+impl Stager {
+    /// Remembers nothing.
+    pub fn new(host: Host) -> Self {
+        Self { host, known: Known::new(), read: Stamps::default() }
+    }
+
+    /// The files that the bundles of the last time were read from, as they were before.
+    pub(crate) fn read(&self) -> &Stamps {
+        &self.read
+    }
+
+    /// Stages every listener and collects every problem. What `serving` has made for bundles that are the same is taken
+    /// over, and plugins of theirs count on.
+    pub async fn stage(
+        &mut self,
+        config: &Config,
+        which: Which,
+        now_unix_s: i64,
+        serving: &[Arc<ListenerPolicy>],
+    ) -> Result<Staged, Vec<Problem>> {
+        let (staged, found) = stage_all(config, &self.host, which, now_unix_s, (&self.known, serving)).await?;
+        (self.known, self.read) = (found.known, found.read);
+        Ok(staged)
+    }
+}
+
+async fn stage_all(
+    config: &Config,
+    host: &Host,
+    which: Which,
+    now_unix_s: i64,
+    (known, serving): (&Known, &[Arc<ListenerPolicy>]),
+) -> Result<(Staged, Found), Vec<Problem>> {
+    let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, known);
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let mut listeners = Vec::new();
@@ -74,17 +122,20 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
         access: config.authorization.clone().map(Arc::new),
     };
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
-        match stage_listener(listener, config, host, &doors, &mut bundles, &mut warnings).await {
+        let before = serving.iter().find(|policy| policy.id == listener.id).map(Arc::as_ref);
+        let place = Place { config, host, doors: &doors, before };
+        match stage_listener(listener, &place, &mut bundles, &mut warnings).await {
             Ok(policy) => listeners.push(policy),
             Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() {
-        warnings.extend(bundles.into_warnings());
+        let mut found = bundles.into_found();
+        warnings.append(&mut found.warnings);
         let (node, sys_topics) = (config.node.name.clone(), config.sys_topics);
         let tenants = limits::of_tenants(config);
         let durability = Durability::of(config);
-        Ok(Staged { node, sys_topics, listeners, tenants, durability, warnings })
+        Ok((Staged { node, sys_topics, listeners, tenants, durability, warnings }, found))
     } else {
         Err(problems)
     }
@@ -97,17 +148,32 @@ struct Doors {
     access: Option<Arc<AccessRules>>,
 }
 
+/// What a listener is staged in.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    config: &'a Config,
+    host: &'a Host,
+    doors: &'a Doors,
+    /// What it serves by now.
+    before: Option<&'a ListenerPolicy>,
+}
+
+impl<'a> Place<'a> {
+    fn plugins_before(&self) -> &'a [Plugin] {
+        self.before.map_or(&[], ListenerPolicy::plugins)
+    }
+}
+
 async fn stage_listener(
     listener: &Listener,
-    config: &Config,
-    host: &Host,
-    doors: &Doors,
-    bundles: &mut Bundles,
+    place: &Place<'_>,
+    bundles: &mut Bundles<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
+    let &Place { config, host, doors, .. } = place;
     let entrance = match &listener.tls {
-        Some(tls) => Entrance::Tls(stage_tls(listener, tls, config, host, bundles, warnings).await?),
-        None => plain::stage(listener, config, host, warnings).await?,
+        Some(tls) => Entrance::Tls(stage_tls(listener, tls, place, bundles, warnings).await?),
+        None => plain::stage(listener, config, host, place.plugins_before(), warnings).await?,
     };
     let authn = Authn::new(listener.enable_authn, doors.passwords.as_ref(), doors.scram.as_ref());
     Ok(ListenerPolicy {
@@ -136,13 +202,37 @@ async fn stage_listener(
 async fn stage_tls(
     listener: &Listener,
     tls: &Tls,
-    config: &Config,
-    host: &Host,
-    bundles: &mut Bundles,
+    place: &Place<'_>,
+    bundles: &mut Bundles<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<TlsGate, Vec<Problem>> {
+    let &Place { config, host, before, .. } = place;
     let auth = client_auth(tls.client_auth);
-    let entries = bundles.of_listener(listener, tls, auth)?;
+    let keyring = keyring(listener, bundles.of_listener(listener, tls, auth, None)?)?;
+    let directory: Arc<dyn BundleDirectory> = keyring.clone();
+    let plugins = plugins::load(listener, config, host, &directory, place.plugins_before()).await?;
+    if !config.authenticates(listener) {
+        warnings.extend(plugins.unmapped(listener, auth != ClientAuth::Off));
+    }
+    let policy = TlsPolicy {
+        versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
+        client_auth: auth,
+        alpn: vec![alpn(listener)],
+        resumption: resumption(tls, config),
+    };
+    // What was made under the same settings stays good for the bundles that are the same.
+    let before = before.and_then(ListenerPolicy::tls).map(|tls| &tls.configs);
+    let configs = before.filter(|configs| *configs.policy() == policy).cloned();
+    Ok(TlsGate {
+        decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
+        keyring,
+        configs: configs.unwrap_or_else(|| Arc::new(ServerConfigs::new(policy))),
+        client_auth: auth,
+        handshake_timeout: tls.handshake_timeout,
+    })
+}
+
+fn keyring(listener: &Listener, entries: Vec<KeyringEntry>) -> Result<Arc<Keyring>, Vec<Problem>> {
     let keyring = Keyring::build(entries, listener.namespaces.clone()).map_err(|error| {
         vec![Problem {
             path: format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name),
@@ -150,25 +240,8 @@ async fn stage_tls(
             text: error.to_string(),
             hint: None,
         }]
-    })?;
-    let keyring = Arc::new(keyring);
-    let directory: Arc<dyn BundleDirectory> = keyring.clone();
-    let plugins = plugins::load(listener, config, host, &directory).await?;
-    if !config.authenticates(listener) {
-        warnings.extend(plugins.unmapped(listener, auth != ClientAuth::Off));
-    }
-    Ok(TlsGate {
-        decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
-        keyring,
-        configs: ServerConfigs::new(TlsPolicy {
-            versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
-            client_auth: auth,
-            alpn: vec![alpn(listener)],
-            resumption: resumption(tls, config),
-        }),
-        client_auth: auth,
-        handshake_timeout: tls.handshake_timeout,
-    })
+    });
+    keyring.map(Arc::new)
 }
 
 /// The plugins of a listener, ready to be asked.

@@ -7,7 +7,7 @@ use postern_identity::Namespace;
 use postern_realm::RealmLimits;
 
 /// One tenant's limits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantPolicy {
     /// Of its realm.
     pub limits: RealmLimits,
@@ -16,7 +16,7 @@ pub struct TenantPolicy {
 }
 
 /// The limits of all tenants.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantPolicies {
     /// Of those that are not named, and of the global namespace.
     pub default: TenantPolicy,

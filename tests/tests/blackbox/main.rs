@@ -22,6 +22,7 @@ mod f_tls;
 mod fixture;
 mod frames;
 mod g_identity;
+mod h_reload;
 mod h_resumption;
 mod interop;
 mod isolation;

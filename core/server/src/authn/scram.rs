@@ -1,6 +1,6 @@
 //! Enhanced authentication by SCRAM-SHA-256 (MQTT 5.0, section 4.12): before CONNACK, and again on a live connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use postern_identity::scram::{ClientFirst, Decoy, Exchange, METHOD, NONCE_BYTES, ScramCredential, ScramError};
@@ -60,9 +60,7 @@ impl Scram {
     /// `iterations` is what names that nobody has are shown; none for what most users have. Fails where the operating
     /// system gives no random bytes.
     pub(crate) fn new(users: Users<ScramCredential>, iterations: Option<u32>) -> Option<Self> {
-        let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).ok()?;
-        let decoy = Decoy::new(&secret, &users);
+        let decoy = Decoy::new(secret()?, &users);
         let decoy = iterations.into_iter().fold(decoy, Decoy::with_iterations);
         Some(Self { users, decoy })
     }
@@ -71,6 +69,18 @@ impl Scram {
     pub(crate) fn conspicuous(&self) -> usize {
         self.decoy.unlike(&self.users)
     }
+}
+
+/// What salts of names that nobody has are made with. One for the process: where users are read again, a salt that became
+/// another one would tell that nobody has the name.
+fn secret() -> Option<&'static [u8; 32]> {
+    static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
+    if let Some(secret) = SECRET.get() {
+        return Some(secret);
+    }
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).ok()?;
+    Some(SECRET.get_or_init(|| secret))
 }
 
 impl Dialogue {

@@ -62,6 +62,7 @@ impl Metrics {
     pub fn families(&self) -> Vec<Family> {
         let mut families = Families(Vec::new());
         self.broker(&mut families);
+        self.changes(&mut families);
         self.listeners(&mut families);
         self.certificates(&mut families);
         self.plugins(&mut families);
@@ -87,6 +88,23 @@ impl Metrics {
         families.plain("process_open_fds", "Open file descriptors.", Kind::Gauge, process.open_fds.map(Value::Count));
         let max = process.max_fds.map(Value::Count);
         families.plain("process_max_fds", "File descriptors that may be open.", Kind::Gauge, max);
+    }
+
+    fn changes(&self, families: &mut Families) {
+        let of = |what: &str| vec![("what", what.to_owned())];
+        let all = self.reloads.read();
+        let results = all.iter().flat_map(|reload| {
+            let results = [("served", reload.served), ("refused", reload.refused)];
+            results.map(|(result, count)| (and(of(reload.what), [("result", result.to_owned())]), count))
+        });
+        let help = "Changes of certificates and of the configuration while the broker runs, by what came of them.";
+        families.counter("postern_reloads_total", help, results);
+        let current = all.iter().map(|reload| (of(reload.what), u64::from(reload.is_current)));
+        let help = "Whether what is served is what the files say: 0 from a refused change until it is mended.";
+        families.gauge("postern_reload_current", help, current);
+        let last = all.iter().map(|reload| (of(reload.what), reload.last_served));
+        let help = "When what is served was changed last, or the start, in seconds since the Unix epoch.";
+        families.gauge("postern_reload_timestamp_seconds", help, last);
     }
 
     fn listeners(&self, families: &mut Families) {

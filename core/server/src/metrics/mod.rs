@@ -9,6 +9,7 @@ mod listener;
 mod process;
 mod realm;
 mod refusals;
+mod reloads;
 mod traffic;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::door::Door;
 pub use families::{Family, Kind, Sample, Value};
 pub(crate) use listener::{ListenerMetrics, tls_word};
 pub(crate) use realm::RealmMetrics;
+pub(crate) use reloads::{Reloaded, Reloads};
 pub(crate) use traffic::{FlowFigures, TYPES as PACKET_TYPES, Tally};
 
 /// Version of the broker.
@@ -33,13 +35,21 @@ pub struct Metrics {
     began: Instant,
     started: SystemTime,
     doors: Vec<Arc<Door>>,
+    reloads: Reloads,
     /// Bounded by the namespaces that the operator attached to listeners.
     realms: DashMap<Namespace, Arc<RealmMetrics>>,
 }
 
 impl Metrics {
     pub(crate) fn new(node: String, began: Instant, doors: Vec<Arc<Door>>) -> Self {
-        let metrics = Self { node, began, started: SystemTime::now(), doors, realms: DashMap::new() };
+        let metrics = Self {
+            node,
+            began,
+            started: SystemTime::now(),
+            doors,
+            reloads: Reloads::default(),
+            realms: DashMap::new(),
+        };
         // What has not happened yet is 0, and not absent.
         metrics.realm(&Namespace::Global);
         for policy in metrics.doors.iter().map(|door| door.policy()) {
@@ -53,6 +63,16 @@ impl Metrics {
     /// The name of this node.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The listeners.
+    pub(crate) fn doors(&self) -> &[Arc<Door>] {
+        &self.doors
+    }
+
+    /// How often something was changed.
+    pub(crate) fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// The figures of one namespace.

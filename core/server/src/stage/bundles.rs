@@ -1,23 +1,53 @@
 //! Reads bundles: from `DATA_DIR/certs`, or from the files that a listener names.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use postern_config::{CertSource, Listener, Origin, PasswordSource, PemSource, Problem, Spanned, Tls};
 use postern_identity::{BundleName, BundleRef, Namespace};
-use postern_tls::{Bundle, ClientAuth, KeyringEntry, PemSet};
+use postern_tls::{Bundle, ClientAuth, Keyring, KeyringEntry, PemSet};
+
+use super::stamps::Stamps;
 
 /// Longest file that is read as PEM, in bytes.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Bundles by the SHA-256 of their name and texts. One that says what it said stays the same bundle, and what was made
+/// for it stays good.
+pub(super) type Known = HashMap<[u8; digest::SHA256_OUTPUT_LEN], KnownBundle>;
+
+/// A bundle, and what there was to say of it when it was read.
+#[derive(Clone)]
+pub(super) struct KnownBundle {
+    pub(super) bundle: Arc<Bundle>,
+    warnings: Arc<[String]>,
+}
+
 /// The bundles read so far; each directory is read once, however many listeners name it.
-pub(super) struct Bundles {
+pub(super) struct Bundles<'k> {
     certs_dir: PathBuf,
     now_unix_s: i64,
-    managed: HashMap<BundleRef, Arc<Bundle>>,
-    warnings: Vec<Problem>,
+    managed: HashMap<BundleRef, Result<Arc<Bundle>, Problem>>,
+    /// Those of the last time.
+    known: &'k Known,
+    found: Found,
+}
+
+/// What came of reading.
+#[derive(Default)]
+pub(super) struct Found {
+    /// All that were read.
+    pub(super) known: Known,
+    /// The files that were looked for, as they were before they were read.
+    pub(super) read: Stamps,
+    /// Of the bundles that were not known.
+    pub(super) warnings: Vec<Problem>,
+    /// Why bundles that are served cannot be read any more.
+    pub(super) refused: Vec<Problem>,
 }
 
 /// One set of PEM texts, wiped by their owner's drop where they are secret.
@@ -28,29 +58,33 @@ struct Texts {
     password: Option<zeroize::Zeroizing<Vec<u8>>>,
 }
 
-impl Bundles {
-    pub(super) fn new(data_dir: &Path, now_unix_s: i64) -> Self {
-        Self { certs_dir: data_dir.join("certs"), now_unix_s, managed: HashMap::new(), warnings: Vec::new() }
+impl<'k> Bundles<'k> {
+    pub(super) fn new(data_dir: &Path, now_unix_s: i64, known: &'k Known) -> Self {
+        let certs_dir = data_dir.join("certs");
+        Self { certs_dir, now_unix_s, managed: HashMap::new(), known, found: Found::default() }
     }
 
-    pub(super) fn into_warnings(self) -> Vec<Problem> {
-        self.warnings
+    pub(super) fn into_found(self) -> Found {
+        self.found
     }
 
-    /// The bundles of a listener, the default one first. Collects every problem.
+    /// The bundles of a listener, the default one first. Collects every problem. Where one cannot be had that
+    /// `serving` has, that one stays.
     pub(super) fn of_listener(
         &mut self,
         listener: &Listener,
         tls: &Tls,
         auth: ClientAuth,
+        serving: Option<&Keyring>,
     ) -> Result<Vec<KeyringEntry>, Vec<Problem>> {
         let path = format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name);
         match &tls.source {
             CertSource::Files { certfile, keyfile, password } => {
                 let bundle = self
                     .files(&path, tls, (certfile, keyfile, password.as_ref()))
-                    .and_then(|bundle| wants_ca(bundle, auth, &path, &certfile.at))
-                    .map_err(|problem| vec![problem])?;
+                    .and_then(|bundle| wants_ca(bundle, auth, &path, &certfile.at));
+                let served = serving.and_then(Keyring::first);
+                let bundle = self.or_served(bundle, served).map_err(|problem| vec![problem])?;
                 Ok(vec![KeyringEntry { bundle, sni: None }])
             }
             CertSource::Managed(entries) => {
@@ -61,7 +95,8 @@ impl Bundles {
                     let bundle = self
                         .managed(&entry.value.bundle, &path, &entry.at)
                         .and_then(|bundle| wants_ca(bundle, auth, &path, &entry.at));
-                    match bundle {
+                    let served = serving.and_then(|keyring| keyring.bundle(&entry.value.bundle));
+                    match self.or_served(bundle, served) {
                         Ok(bundle) => found.push(KeyringEntry { bundle, sni: entry.value.sni.clone() }),
                         Err(problem) => problems.push(problem),
                     }
@@ -71,16 +106,42 @@ impl Bundles {
         }
     }
 
+    /// A bundle that is served stays where it cannot be had any more.
+    fn or_served(
+        &mut self,
+        bundle: Result<Arc<Bundle>, Problem>,
+        served: Option<&Arc<Bundle>>,
+    ) -> Result<Arc<Bundle>, Problem> {
+        match (bundle, served) {
+            (Err(problem), Some(served)) => {
+                // Once, however many listeners have it.
+                let is_told = |told: &Problem| (&told.text, &told.hint) == (&problem.text, &problem.hint);
+                if !self.found.refused.iter().any(is_told) {
+                    self.found.refused.push(problem);
+                }
+                Ok(Arc::clone(served))
+            }
+            (bundle, _) => bundle,
+        }
+    }
+
     fn managed(&mut self, name: &BundleRef, path: &str, at: &Origin) -> Result<Arc<Bundle>, Problem> {
         if let Some(bundle) = self.managed.get(name) {
-            return Ok(Arc::clone(bundle));
+            let here = |problem| Problem { path: path.to_owned(), at: at.clone(), ..problem };
+            return bundle.clone().map_err(here);
         }
+        let bundle = self.read_managed(name, path, at);
+        self.managed.insert(name.clone(), bundle.clone());
+        bundle
+    }
+
+    fn read_managed(&mut self, name: &BundleRef, path: &str, at: &Origin) -> Result<Arc<Bundle>, Problem> {
         let dir = match &name.namespace {
             Namespace::Global => self.certs_dir.join("global"),
             Namespace::Tenant(tenant) => self.certs_dir.join("ns").join(tenant.as_str()),
         }
         .join(name.name.as_str());
-        let texts = read_dir(&dir).map_err(|text| Problem {
+        let texts = self.read_dir(&dir).map_err(|text| Problem {
             path: path.to_owned(),
             at: at.clone(),
             text: format!("the bundle {name} cannot be read: {text}"),
@@ -89,9 +150,7 @@ impl Bundles {
                 dir.display()
             )),
         })?;
-        let bundle = self.parse(name.clone(), &texts, path, at, &dir.display().to_string())?;
-        self.managed.insert(name.clone(), Arc::clone(&bundle));
-        Ok(bundle)
+        self.parse(name.clone(), &texts, path, at, &dir.display().to_string())
     }
 
     fn files(
@@ -101,10 +160,10 @@ impl Bundles {
         (certfile, keyfile, password): (&Spanned<PemSource>, &Spanned<PemSource>, Option<&Spanned<PasswordSource>>),
     ) -> Result<Arc<Bundle>, Problem> {
         let texts = Texts {
-            chain: read_source(certfile, &format!("{path}.certfile"))?,
-            key: read_source(keyfile, &format!("{path}.keyfile"))?.into(),
-            ca: tls.cacertfile.as_ref().map(|ca| read_source(ca, &format!("{path}.cacertfile"))).transpose()?,
-            password: password.map(|password| read_password(password, &format!("{path}.password"))).transpose()?,
+            chain: self.read_source(certfile, &format!("{path}.certfile"))?,
+            key: self.read_source(keyfile, &format!("{path}.keyfile"))?.into(),
+            ca: tls.cacertfile.as_ref().map(|ca| self.read_source(ca, &format!("{path}.cacertfile"))).transpose()?,
+            password: password.map(|password| self.read_password(password, &format!("{path}.password"))).transpose()?,
         };
         let name = BundleName::new("certfile").expect("the word is a valid name");
         let name = BundleRef { namespace: Namespace::Global, name };
@@ -119,26 +178,96 @@ impl Bundles {
         at: &Origin,
         from: &str,
     ) -> Result<Arc<Bundle>, Problem> {
-        let set = PemSet {
-            chain: &texts.chain,
-            key: &texts.key,
-            ca: texts.ca.as_deref(),
-            password: texts.password.as_deref().map(Vec::as_slice),
+        let digest = texts.digest(&name);
+        if let Some(known) = self.known.get(&digest) {
+            self.found.known.insert(digest, known.clone());
+            return Ok(Arc::clone(&known.bundle));
+        }
+        let hint = Some(format!("read from {from}"));
+        let problem = |text: String| Problem { path: path.to_owned(), at: at.clone(), text, hint: hint.clone() };
+        let known = match self.found.known.entry(digest) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let set = PemSet {
+                    chain: &texts.chain,
+                    key: &texts.key,
+                    ca: texts.ca.as_deref(),
+                    password: texts.password.as_deref().map(Vec::as_slice),
+                };
+                let read = Bundle::from_pem(name, set, self.now_unix_s);
+                let (bundle, warnings) = read.map_err(|error| problem(error.to_string()))?;
+                let warnings = warnings.iter().map(ToString::to_string).collect();
+                vacant.insert(KnownBundle { bundle: Arc::new(bundle), warnings })
+            }
         };
-        let (bundle, warnings) = Bundle::from_pem(name, set, self.now_unix_s).map_err(|error| Problem {
-            path: path.to_owned(),
-            at: at.clone(),
-            text: error.to_string(),
-            hint: Some(format!("read from {from}")),
-        })?;
-        self.warnings.extend(warnings.into_iter().map(|warning| Problem {
-            path: path.to_owned(),
-            at: at.clone(),
-            text: warning.to_string(),
-            hint: Some(format!("read from {from}")),
-        }));
-        Ok(Arc::new(bundle))
+        self.found.warnings.extend(known.warnings.iter().cloned().map(problem));
+        Ok(Arc::clone(&known.bundle))
     }
+
+    fn read_dir(&mut self, dir: &Path) -> Result<Texts, String> {
+        let mut optional = |name: &str| {
+            let file = dir.join(name);
+            self.found.read.note(&file);
+            match file.try_exists() {
+                Ok(false) => Ok(None),
+                _ => read_file(&file, PEM_BYTES_MAX).map(Some),
+            }
+        };
+        let (ca, password) = (optional("ca.pem"), optional("key-password"));
+        Ok(Texts {
+            chain: self.read_pem(&dir.join("chain.pem"))?,
+            key: self.read_pem(&dir.join("key.pem"))?.into(),
+            ca: ca?,
+            password: password?.map(first_line),
+        })
+    }
+
+    fn read_source(&mut self, source: &Spanned<PemSource>, path: &str) -> Result<Vec<u8>, Problem> {
+        match &source.value {
+            PemSource::Inline(pem) => Ok(pem.expose().as_bytes().to_vec()),
+            PemSource::Path(file) => self.read_pem(file).map_err(|text| unreadable(path, &source.at, text)),
+        }
+    }
+
+    fn read_password(
+        &mut self,
+        source: &Spanned<PasswordSource>,
+        path: &str,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
+        match &source.value {
+            PasswordSource::Inline(password) => Ok(password.expose().as_bytes().to_vec().into()),
+            PasswordSource::File(file) => {
+                self.read_pem(file).map(first_line).map_err(|text| unreadable(path, &source.at, text))
+            }
+        }
+    }
+
+    fn read_pem(&mut self, file: &Path) -> Result<Vec<u8>, String> {
+        self.found.read.note(file);
+        read_file(file, PEM_BYTES_MAX)
+    }
+}
+
+impl Texts {
+    /// Of everything that a bundle is made of, and its name.
+    fn digest(&self, name: &BundleRef) -> [u8; digest::SHA256_OUTPUT_LEN] {
+        let Self { chain, key, ca, password } = self;
+        let mut context = digest::Context::new(&digest::SHA256);
+        let name = name.to_string();
+        let password = password.as_deref().map(Vec::as_slice);
+        for part in [Some(name.as_bytes()), Some(chain), Some(key.as_slice()), ca.as_deref(), password] {
+            // An absent text is not an empty one.
+            context.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+            context.update(part.unwrap_or_default());
+        }
+        let mut out = [0; digest::SHA256_OUTPUT_LEN];
+        out.copy_from_slice(context.finish().as_ref());
+        out
+    }
+}
+
+fn unreadable(path: &str, at: &Origin, text: String) -> Problem {
+    Problem { path: path.to_owned(), at: at.clone(), text, hint: None }
 }
 
 /// Client certificates can only be verified against the bundle's own CA, never against another's.
@@ -150,44 +279,6 @@ fn wants_ca(bundle: Arc<Bundle>, auth: ClientAuth, path: &str, at: &Origin) -> R
             at: at.clone(),
             text: error.to_string(),
             hint: Some("give it a CA (ca.pem, or cacertfile), or set verify = verify_none".to_owned()),
-        }),
-    }
-}
-
-fn read_dir(dir: &Path) -> Result<Texts, String> {
-    let text = |name: &str| read_file(&dir.join(name), PEM_BYTES_MAX);
-    let optional = |name: &str| match dir.join(name).try_exists() {
-        Ok(false) => Ok(None),
-        _ => text(name).map(Some),
-    };
-    Ok(Texts {
-        chain: text("chain.pem")?,
-        key: text("key.pem")?.into(),
-        ca: optional("ca.pem")?,
-        password: optional("key-password")?.map(first_line),
-    })
-}
-
-fn read_source(source: &Spanned<PemSource>, path: &str) -> Result<Vec<u8>, Problem> {
-    match &source.value {
-        PemSource::Inline(pem) => Ok(pem.expose().as_bytes().to_vec()),
-        PemSource::Path(file) => read_file(file, PEM_BYTES_MAX).map_err(|text| Problem {
-            path: path.to_owned(),
-            at: source.at.clone(),
-            text,
-            hint: None,
-        }),
-    }
-}
-
-fn read_password(source: &Spanned<PasswordSource>, path: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
-    match &source.value {
-        PasswordSource::Inline(password) => Ok(password.expose().as_bytes().to_vec().into()),
-        PasswordSource::File(file) => read_file(file, PEM_BYTES_MAX).map(first_line).map_err(|text| Problem {
-            path: path.to_owned(),
-            at: source.at.clone(),
-            text,
-            hint: None,
         }),
     }
 }

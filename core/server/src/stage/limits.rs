@@ -31,7 +31,7 @@ pub(super) fn of_link(mqtt: &Mqtt) -> Limits {
 }
 
 /// Of all tenants.
-pub(super) fn of_tenants(config: &Config) -> TenantPolicies {
+pub(crate) fn of_tenants(config: &Config) -> TenantPolicies {
     let policy = |tenant: &TenantLimits| TenantPolicy {
         limits: of_realm(&config.mqtt, &config.retainer, tenant),
         rates: tenant.rates,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_config::{Config, Listener, Problem, ProxyTls};
 use postern_identity::{BundleDirectory, BundleInfo, BundleRef, Namespace, NamespaceName};
-use postern_plugin::{Hook, Host};
+use postern_plugin::{Hook, Host, Plugin};
 
 use super::plugins::{self, Plugins};
 use crate::policy::{Entrance, PlainGate};
@@ -14,6 +14,7 @@ pub(super) async fn stage(
     listener: &Listener,
     config: &Config,
     host: &Host,
+    before: &[Plugin],
     warnings: &mut Vec<Problem>,
 ) -> Result<Entrance, Vec<Problem>> {
     let word = listener.proxy_protocol.as_ref().map(|proxy| proxy.tls).unwrap_or_default();
@@ -22,7 +23,7 @@ pub(super) async fn stage(
         return Ok(Entrance::Open);
     }
     let directory: Arc<dyn BundleDirectory> = Arc::new(NoBundles { namespaces: listener.namespaces.clone() });
-    let plugins = plugins::load(listener, config, host, &directory).await?;
+    let plugins = plugins::load(listener, config, host, &directory, before).await?;
     let problems = never_asked(listener, &plugins, taken);
     if !problems.is_empty() {
         return Err(problems);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::{Config, Isolation, Listener, OnError, Origin, PeerCert, PluginEntry, Problem};
-use postern_identity::BundleDirectory;
+use postern_identity::{BundleDirectory, PluginName};
 use postern_plugin::{Hook, Host, LoadError, Plugin, PluginSpec};
 
 /// What a listener's gate runs.
@@ -39,19 +39,23 @@ struct Wanted {
     entry: PluginEntry,
 }
 
-/// Loads them all and collects every problem.
+/// Loads them all and collects every problem. One that has the name and place of one of `before` counts on where that
+/// one is.
 pub(super) async fn load(
     listener: &Listener,
     config: &Config,
     host: &Host,
     directory: &Arc<dyn BundleDirectory>,
+    before: &[Plugin],
 ) -> Result<Plugins, Vec<Problem>> {
     let wanted = wanted(listener, config);
     let longest_timeouts = wanted.iter().filter_map(|w| w.entry.timeout).sum();
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
-    for Wanted { path, at, entry } in wanted {
-        match host.load(&spec(&entry), &listener.id, Arc::clone(directory)).await {
+    for (index, Wanted { path, at, entry }) in wanted.into_iter().enumerate() {
+        let name = PluginName::new(&entry.path.file_stem().unwrap_or_default().to_string_lossy());
+        let before = before.get(index).filter(|plugin| *plugin.name() == name);
+        match host.load_after(&spec(&entry), &listener.id, Arc::clone(directory), before).await {
             Ok(plugin) => loaded.push(plugin),
             Err(error) => {
                 let hint = Some(hint(&error, &entry, listener.plugins.is_none()));

@@ -1,0 +1,212 @@
+//! What changes while the broker runs: certificates when their files do, the rest when it is asked to.
+//!
+//! Files are looked at, not subscribed to: a look sees a swapped link, a renamed file, one written in place, and all of
+//! that on network file systems too. A change counts once two looks in a row agree, so that a set that is being written is
+//! let finish, and what was read is thrown away if a file changed meanwhile. All of it runs on a thread of its own.
+
+mod scope;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use postern_config::{Config, Loaded, Problem};
+use postern_tls::Bundle;
+
+use crate::door::Door;
+use crate::metrics::{Metrics, Reloaded};
+use crate::policy::ListenerPolicy;
+use crate::stage::stamps::Stamps;
+use crate::stage::{Renewal, Stager, Which};
+
+/// From one look at the files to the next. A look at all costs a file about a microsecond.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A pause is at least so many times as long as the look before it, so that looking at many files costs 2 % of a core.
+const PAUSE_PER_LOOK: u32 = 50;
+
+/// Files that changed must be quiet for so long.
+const SETTLED_AFTER: Duration = Duration::from_millis(250);
+
+/// How often what was read for a SIGHUP is read again because a file changed meanwhile. What is served then is looked at
+/// again as any change is.
+const STAGED_AGAIN_MAX: usize = 20;
+
+/// Renewed bundles of one listener that are told one by one.
+const RENEWED_TOLD_MAX: usize = 100;
+
+/// Keeps listeners at what the files say.
+pub struct Reloader {
+    doors: Vec<Arc<Door>>,
+    metrics: Arc<Metrics>,
+    stager: Stager,
+    /// As it was at start. What cannot be changed since is as here.
+    started: Config,
+    /// What is in force.
+    config: Config,
+    /// Files as they were found last, while they differ from what was read.
+    unsettled: Option<Stamps>,
+    next_look: Instant,
+    /// What is wrong with certificates and has been told.
+    told: BTreeSet<String>,
+}
+
+impl Reloader {
+    /// `stager` has staged what the doors serve by, out of `config`.
+    pub(crate) fn new(doors: Vec<Arc<Door>>, metrics: Arc<Metrics>, stager: Stager, config: Config) -> Self {
+        Self {
+            doors,
+            metrics,
+            stager,
+            started: config.clone(),
+            config,
+            unsettled: None,
+            next_look: Instant::now() + LOOK_EVERY,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// When [`Reloader::look`] is due.
+    pub fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks at the files of certificates, and serves new ones. Blocks its thread while it reads.
+    pub async fn look(&mut self) {
+        let began = Instant::now();
+        let now = self.stager.read().now();
+        let took = began.elapsed();
+        let is_settled = self.unsettled.as_ref() == Some(&now);
+        if now == *self.stager.read() {
+            self.unsettled = None;
+        } else if is_settled {
+            self.renew(now).await;
+        } else {
+            self.unsettled = Some(now);
+        }
+        let pause = if self.unsettled.is_some() { SETTLED_AFTER } else { LOOK_EVERY.max(took * PAUSE_PER_LOOK) };
+        self.next_look = Instant::now() + pause;
+    }
+
+    async fn renew(&mut self, files: Stamps) {
+        let serving = self.serving();
+        let renewal = self.stager.renew(&self.config, &serving, now_unix_s(), files).await;
+        if self.stager.read().now() != *self.stager.read() {
+            // It may be a mixture of old and new.
+            self.unsettled = Some(Stamps::default());
+            return;
+        }
+        self.unsettled = None;
+        let Renewal { policies, refused, warnings } = renewal;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        if !policies.is_empty() {
+            self.serve_by(policies);
+            self.metrics.reloads().served(Reloaded::Certificates);
+        }
+        self.tell(&refused);
+    }
+
+    /// One line for each fault, once until it is over.
+    fn tell(&mut self, refused: &[Problem]) {
+        let faults: BTreeSet<String> = refused.iter().map(ToString::to_string).collect();
+        for fault in faults.difference(&self.told) {
+            tracing::error!("{fault}; what was served before is served on");
+        }
+        if !faults.is_subset(&self.told) {
+            self.metrics.reloads().refused(Reloaded::Certificates);
+        } else if faults.is_empty() && !self.told.is_empty() {
+            tracing::info!("all certificates are served as their files are");
+        }
+        self.metrics.reloads().set_current(Reloaded::Certificates, faults.is_empty());
+        self.told = faults;
+    }
+
+    /// Serves by a configuration that was read anew, or says why not and goes on with the one of before. Blocks its
+    /// thread while it reads.
+    pub async fn reconfigure(&mut self, loaded: Loaded) {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let (config, later) = scope::in_force(&self.started, &self.config, loaded.config);
+        let serving = self.serving();
+        let mut staged = self.stager.stage(&config, Which::Enabled, now_unix_s(), &serving).await;
+        for _ in 0..STAGED_AGAIN_MAX {
+            if staged.is_err() || self.stager.read().now() == *self.stager.read() {
+                break;
+            }
+            // A file changed under it: what was read may be a mixture.
+            tokio::time::sleep(SETTLED_AFTER).await;
+            staged = self.stager.stage(&config, Which::Enabled, now_unix_s(), &serving).await;
+        }
+        match staged {
+            Ok(staged) => {
+                for warning in staged.warnings.iter().map(ToString::to_string).chain(later) {
+                    tracing::warn!("{warning}");
+                }
+                self.serve_by(staged.listeners);
+                self.config = config;
+                self.unsettled = None;
+                self.tell(&[]);
+                let reloads = self.metrics.reloads();
+                reloads.served(Reloaded::Configuration);
+                reloads.set_current(Reloaded::Configuration, true);
+                tracing::info!("the configuration was read again and is in force for new connections");
+            }
+            Err(problems) => self.refuse(&problems.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        }
+    }
+
+    /// A configuration that cannot be in force.
+    pub fn refuse(&self, problems: &[String]) {
+        for problem in problems {
+            tracing::error!("{problem}");
+        }
+        tracing::error!(
+            problems = problems.len(),
+            "the new configuration is refused; the one of before stays in force"
+        );
+        let reloads = self.metrics.reloads();
+        reloads.refused(Reloaded::Configuration);
+        reloads.set_current(Reloaded::Configuration, false);
+    }
+
+    fn serving(&self) -> Vec<Arc<ListenerPolicy>> {
+        self.doors.iter().map(|door| door.policy()).collect()
+    }
+
+    fn serve_by(&self, policies: Vec<ListenerPolicy>) {
+        for policy in policies {
+            let Some(door) = self.doors.iter().find(|door| door.id == policy.id) else { continue };
+            let before = door.policy();
+            door.serve_by(policy);
+            tell_renewed(&before, &door.policy());
+        }
+    }
+}
+
+/// Which bundles of a listener are other ones than before.
+fn tell_renewed(before: &ListenerPolicy, now: &ListenerPolicy) {
+    let (Some(before), Some(tls)) = (before.tls(), now.tls()) else { return };
+    let is_new =
+        |bundle: &&Arc<Bundle>| before.keyring.bundle(bundle.name()).is_none_or(|served| !Arc::ptr_eq(served, bundle));
+    let renewed: Vec<_> = tls.keyring.bundles().filter(is_new).collect();
+    for bundle in renewed.iter().take(RENEWED_TOLD_MAX) {
+        tracing::info!(
+            listener = %now.id,
+            bundle = %bundle.name(),
+            fingerprint_sha256 = bundle.leaf().fingerprint_hex(),
+            subject = bundle.leaf().subject_dn,
+            "certificate renewed"
+        );
+    }
+    if renewed.len() > RENEWED_TOLD_MAX {
+        tracing::info!(listener = %now.id, more = renewed.len() - RENEWED_TOLD_MAX, "certificates renewed");
+    }
+}
+
+fn now_unix_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
