@@ -1,6 +1,6 @@
 //! An honest TLS client, told what to offer, that reports what it was served and how it was refused.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
@@ -139,6 +139,18 @@ impl Offer {
     /// client certificate shows only in what is read next.
     pub fn dial(&self, address: SocketAddr) -> io::Result<RawClient<TlsStream>> {
         self.returning().dial(address)
+    }
+
+    /// A handshake that the server must end with an alert; with the client's own address, by which the log knows it.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn refused_from(&self, address: SocketAddr) -> (SocketAddr, AlertDescription) {
+        let socket = TcpStream::connect_timeout(&address, ANSWER_WITHIN).unwrap();
+        let own = socket.local_addr().unwrap();
+        // Nothing is written: it could meet a closed socket, whose reset would overtake the alert.
+        let ended = self.returning().over(socket).and_then(|mut client| client.stream.read(&mut [0]));
+        (own, refusal(&ended.expect_err("let in")).alert())
     }
 
     /// A client that keeps what it is given to resume its sessions, and comes back.

@@ -8,6 +8,7 @@ use postern_identity::{BundleRef, DnsName, ListenerId, Namespace, Peer, PluginNa
 use postern_mqtt::ReasonCode;
 use postern_mqtt::packet::{Connect, Version};
 use postern_realm::Dropped;
+use postern_tls::Reason;
 
 use crate::drive::storage::News;
 use crate::metrics::tls_word;
@@ -27,6 +28,8 @@ pub(crate) struct Story {
     pub(crate) resumed: bool,
     /// What the CONNECT says, once it is there.
     pub(crate) client_id: Option<Arc<str>>,
+    /// Why the TLS handshake failed, if it did.
+    pub(crate) reason: Option<Reason>,
 }
 
 impl Story {
@@ -42,6 +45,7 @@ impl Story {
             tls_version: None,
             resumed: false,
             client_id: None,
+            reason: None,
         }
     }
 
@@ -78,6 +82,7 @@ impl Story {
             client_id = self.client_id.as_deref().filter(|id| !id.is_empty()).map(Refusal::foreign),
             at = refusal.at.label(),
             why = refusal.why.label(),
+            reason = self.reason.map(Reason::label),
             detail = refusal.detail.as_str(),
             by = refusal.by.as_ref().map(tracing::field::display),
             "refused"

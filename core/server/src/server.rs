@@ -295,6 +295,9 @@ async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch
 
 fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
     door.metrics.refused(refusal);
+    if let Some(reason) = story.reason {
+        door.metrics.handshake_failed(reason);
+    }
     if door.refusals.permit(Instant::now()) {
         story.refused(refusal);
     }

@@ -12,7 +12,8 @@
 //! - [`observed`]: a handshake with the verdict on its client's certificate.
 //! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
 //! - [`Revocation`]: the revocation lists of a listener, and what they say of such a path.
-//! - [`explain`], [`plaintext_alert`]: how a handshake failed, and how to say so to the client.
+//! - [`explain`], [`Opening`], [`plaintext_alert`]: how a handshake failed, and how to say so to the client.
+//! - [`Reason`]: the fixed set of words for it.
 
 pub mod alert;
 pub mod bundle;
@@ -22,9 +23,11 @@ pub mod crl;
 pub mod hello;
 mod key;
 pub mod keyring;
+pub mod opening;
 mod outdated;
 mod pem;
 pub mod policy;
+pub mod reason;
 pub mod resumption;
 pub mod verdict;
 mod verifier;
@@ -36,7 +39,9 @@ pub use configs::{ConfigError, ServerConfigs, check_client_auth};
 pub use crl::{CrlFile, Outdated, Revocation, RevocationList};
 pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
+pub use opening::Opening;
 pub use pem::PemFault;
 pub use policy::{ClientAuth, TlsPolicy, Versions};
+pub use reason::Reason;
 pub use resumption::Resumption;
 pub use verdict::{Rejected, Verdict, observed};

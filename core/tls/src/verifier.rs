@@ -16,7 +16,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use crate::bundle::Trust;
 use crate::chain::{self, MAX_PRESENTED};
-use crate::crl::{NotGood, Revocation, RevocationFault};
+use crate::crl::Revocation;
 use crate::verdict::{self, Rejected, Verdict};
 
 /// The verification of clients where one bundle answers on one listener.
@@ -44,7 +44,7 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Verdict {
-        self.find_path(end_entity, intermediates, now).map_err(|error| Rejected::new(end_entity, error))
+        self.find_path(end_entity, intermediates, now).map_err(|error| Rejected::new(end_entity, intermediates, error))
     }
 
     fn find_path(
@@ -60,18 +60,9 @@ impl Verifier {
         let path = chain::verified_path(end_entity, intermediates, &self.trust, now).map_err(other)?;
         if let Some(revocation) = &self.revocation {
             let now_unix_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            revocation.judge(&path, now_unix_s).map_err(not_good)?;
+            revocation.judge(&path, now_unix_s).map_err(other)?;
         }
         Ok(path)
-    }
-}
-
-/// The alert is `certificate_revoked`, or `certificate_unknown` where nothing says that a certificate is good: it is not
-/// the CA that is unknown then.
-fn not_good(found: NotGood) -> Error {
-    match found.fault {
-        RevocationFault::Revoked { .. } => Error::InvalidCertificate(CertificateError::Revoked),
-        _ => other(found),
     }
 }
 
@@ -100,7 +91,7 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verdict = self.judge(end_entity, intermediates, now);
-        let told = verdict.as_ref().map(|_| ClientCertVerified::assertion()).map_err(|rejected| rejected.error.clone());
+        let told = verdict.as_ref().map(|_| ClientCertVerified::assertion()).map_err(Rejected::for_alert);
         verdict::keep(verdict);
         told
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_identity::{CertFacts, ClientHello, Refusal, Stage, Why};
+use postern_tls::{Reason, Verdict};
 use rustls::HandshakeKind;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -32,7 +33,10 @@ impl Chosen {
             .get(&bundle, client_auth)
             .map_err(|error| Refusal::new(Stage::Handshake, Why::Unavailable, error.to_string()))?;
         let (stream, verdict) = postern_tls::observed(start.into_stream(config)).await;
-        let stream = stream.map_err(|error| explain(Stage::Handshake, &error))?;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return Err(explain(Stage::Handshake, &error, (verdict.as_ref(), Some(&hello)), story)),
+        };
         let (_, session) = stream.get_ref();
         story.tls_version = session.protocol_version();
         story.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -45,8 +49,9 @@ impl Chosen {
             (verdict, _) => verdict,
         };
         let chain = verdict.transpose().map_err(|rejected| {
-            let (why, detail) = postern_tls::explain(&rejected.error);
-            Refusal::new(Stage::Handshake, why, detail)
+            let reason = rejected.reason();
+            story.reason = Some(reason);
+            Refusal::new(Stage::Handshake, reason.why(), rejected.to_string())
         })?;
         let chain = chain.unwrap_or_default();
         Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open })
@@ -60,22 +65,32 @@ fn now_unix_s() -> i64 {
 }
 
 /// An error of the TLS library in the words of the log.
-pub(super) fn explain(at: Stage, error: &io::Error) -> Refusal {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => {
-            let (why, detail) = postern_tls::explain(tls);
-            Refusal::new(at, why, detail)
+pub(super) fn explain(
+    at: Stage,
+    error: &io::Error,
+    (verdict, hello): (Option<&Verdict>, Option<&ClientHello>),
+    story: &mut Story,
+) -> Refusal {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let (reason, detail) = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => postern_tls::explain(tls, verdict, hello),
+        None if matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe) => {
+            (Reason::Closed, "the client closed the connection in the middle of the handshake".to_owned())
         }
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Refusal::new(at, Why::Protocol, "the client closed the connection in the middle of the handshake")
-        }
-        None => Refusal::new(at, Why::Protocol, error.to_string()),
-    }
+        None => (Reason::BadMessage, error.to_string()),
+    };
+    story.reason = Some(reason);
+    Refusal::new(at, reason.why(), detail)
 }
 
 /// Tells the client why, where no TLS configuration was chosen yet and the alert goes in the clear.
 pub(super) async fn send_alert(socket: &mut TcpStream, why: Why) {
-    // Seven bytes into an empty send buffer: this does not wait, and if the peer is gone nobody minds.
-    let _ = socket.write_all(&postern_tls::plaintext_alert(why.alert())).await;
+    send(socket, &postern_tls::plaintext_alert(why.alert())).await;
+}
+
+/// Ends the connection with this record.
+pub(super) async fn send(socket: &mut TcpStream, alert: &[u8]) {
+    // Some bytes into an empty send buffer: this does not wait, and if the peer is gone nobody minds.
+    let _ = socket.write_all(alert).await;
     let _ = socket.shutdown().await;
 }

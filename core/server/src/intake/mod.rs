@@ -75,7 +75,8 @@ async fn secure(socket: TcpStream, at: Instant, tls: &TlsGate, story: &mut Story
     };
     let late =
         || Refusal::new(Stage::Handshake, Why::TimedOut, format!("no handshake within {:?}", tls.handshake_timeout));
-    let secured = tokio::time::timeout_at(deadline, handshake).await.map_err(|_| late())??;
+    let secured = tokio::time::timeout_at(deadline, handshake).await.unwrap_or_else(|_| Err(late()));
+    let secured = secured.inspect_err(|refusal| _ = story.reason.get_or_insert_with(|| refusal.why.into()))?;
     Ok(secured.authorize(tls, &mut budget, story).await)
 }
 

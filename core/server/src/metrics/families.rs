@@ -134,6 +134,12 @@ impl Metrics {
         let help = "TLS handshakes among these that resumed an earlier session.";
         let resumed = by_version(|door| door.metrics.resumed_total());
         families.counter("postern_tls_resumed_handshakes_total", help, resumed);
+        let failed = self.doors.iter().filter(|door| door.policy().tls().is_some()).flat_map(|door| {
+            let counts = door.metrics.handshake_failures_total();
+            counts.map(|(reason, count)| (and(of_door(door), [("reason", reason.to_owned())]), count))
+        });
+        let help = "TLS handshakes that failed, by reason.";
+        families.counter("postern_tls_handshake_failures_total", help, failed);
     }
 
     fn certificates(&self, families: &mut Families) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use postern_identity::Refusal;
+use postern_tls::Reason;
 
 use super::refusals::Refusals;
 
@@ -15,6 +16,8 @@ pub(crate) struct ListenerMetrics {
     handshakes: [AtomicU64; 2],
     /// Of these, in the same order.
     resumed: [AtomicU64; 2],
+    /// In the order of [`Reason::ALL`].
+    handshake_failures: [AtomicU64; Reason::ALL.len()],
     refused: Refusals,
 }
 
@@ -39,6 +42,11 @@ impl ListenerMetrics {
         if resumed {
             self.resumed[place].fetch_add(1, Relaxed);
         }
+    }
+
+    /// Its handshake failed.
+    pub(crate) fn handshake_failed(&self, reason: Reason) {
+        self.handshake_failures[reason as usize].fetch_add(1, Relaxed);
     }
 
     /// Its CONNECT was let in by the gate.
@@ -67,6 +75,14 @@ impl ListenerMetrics {
     /// In the order of [`TLS_VERSIONS`].
     pub(super) fn resumed_total(&self) -> [u64; 2] {
         self.resumed.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// By reason.
+    pub(super) fn handshake_failures_total(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Reason::ALL
+            .into_iter()
+            .zip(&self.handshake_failures)
+            .map(|(reason, count)| (reason.label(), count.load(Relaxed)))
     }
 
     /// By stage and reason.

@@ -2,7 +2,7 @@
 
 use postern_identity::{ClientHello, Why};
 use postern_tls::hello::{MAX_ALPN, MAX_NUMBERS};
-use postern_tls::{alert_for, explain, plaintext_alert, sanitize_hello};
+use postern_tls::{Reason, alert_for, explain, plaintext_alert, sanitize_hello};
 use rustls::{AlertDescription, ClientConnection, Error};
 
 use crate::pki::root;
@@ -23,7 +23,7 @@ fn name(bytes: &[u8]) -> Result<Option<String>, Error> {
 #[track_caller]
 fn refused(bytes: &[u8]) {
     let error = name(bytes).expect_err("must be refused");
-    assert_eq!(explain(&error).0, Why::InvalidName, "{error:?}");
+    assert_eq!(explain(&error, None, None).0, Reason::InvalidName, "{error:?}");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn f19_control_characters_in_a_name_are_refused() {
 #[test]
 fn two_names_are_refused() {
     let (error, _) = accept(&hello(&[sni(&[b"a.example", b"b.example"])], &[0x1301])).expect_err("must be refused");
-    assert_eq!(explain(&error).0, Why::InvalidName);
+    assert_eq!(explain(&error, None, None).0, Reason::InvalidName);
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn numbers_are_passed_on_in_the_clients_order() {
 fn f05_plain_mqtt_is_named_in_the_explanation() {
     let connect = b"\x10\x10\0\x04MQTT\x04\x02\0\x3C\0\x04test";
     let (error, _) = accept(connect).expect_err("not TLS");
-    let (why, text) = explain(&error);
-    assert_eq!(why, Why::Protocol);
+    let (reason, text) = explain(&error, None, None);
+    assert_eq!(reason, Reason::NotTls);
     assert!(text.contains("does not speak TLS"), "{text}");
 }
 

@@ -1,12 +1,14 @@
 //! TLS in memory: a rustls client against our settings, and `ClientHello`s written byte by byte.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use postern_tls::{Bundle, ClientAuth, ServerConfigs, TlsPolicy, Versions};
+use postern_tls::{Bundle, ClientAuth, Reason, ServerConfigs, TlsPolicy, Verdict, Versions, explain, observed};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Accepted, Acceptor};
-use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
 
 use crate::pki::Pair;
 
@@ -53,13 +55,30 @@ pub(crate) struct Done {
     pub(crate) client: ClientConnection,
 }
 
-/// Runs a handshake to its end. The error is the server's.
-pub(crate) fn handshake(server: &Arc<ServerConfig>, client: ClientConfig, name: &str) -> Result<Done, Error> {
+/// A handshake that the server ended.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// What was found about the client's certificate.
+    pub(crate) verdict: Option<Verdict>,
+    /// The alert that the client got.
+    pub(crate) alert: Option<AlertDescription>,
+}
+
+impl Failed {
+    /// As the log has it.
+    pub(crate) fn explained(&self) -> (Reason, String) {
+        explain(&self.error, self.verdict.as_ref(), None)
+    }
+}
+
+/// Runs a handshake to its end.
+pub(crate) fn handshake(server: &Arc<ServerConfig>, client: ClientConfig, name: &str) -> Result<Done, Box<Failed>> {
     shake(server, &Arc::new(client), name)
 }
 
 /// The same, with a client configuration that is used again: it holds the client's session store.
-pub(crate) fn shake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &str) -> Result<Done, Error> {
+pub(crate) fn shake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &str) -> Result<Done, Box<Failed>> {
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
     let mut client = ClientConnection::new(Arc::clone(client), name.to_owned().try_into().unwrap()).unwrap();
     // A handshake takes three flights; the rest carries alerts and tickets, if there are any.
@@ -69,16 +88,32 @@ pub(crate) fn shake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name
             client.write_tls(&mut bytes).unwrap();
         }
         feed(&mut &*bytes, |from| server.read_tls(from));
-        server.process_new_packets()?;
+        let (processed, verdict) = at_once(observed(async { server.process_new_packets().map(|_| ()) }));
         let mut bytes = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut bytes).unwrap();
         }
         feed(&mut &*bytes, |from| client.read_tls(from));
-        client.process_new_packets().expect("the client is content");
+        let told = client.process_new_packets();
+        if let Err(error) = processed {
+            let alert = match told {
+                Err(Error::AlertReceived(alert)) => Some(alert),
+                _ => None,
+            };
+            return Err(Box::new(Failed { error, verdict, alert }));
+        }
+        told.expect("the client is content");
     }
     assert!(!server.is_handshaking() && !client.is_handshaking());
     Ok(Done { server, client })
+}
+
+/// What has nothing to wait for.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("there is nothing to wait for"),
+    }
 }
 
 fn feed(bytes: &mut &[u8], mut read: impl FnMut(&mut &[u8]) -> std::io::Result<usize>) {
