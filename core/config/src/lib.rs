@@ -28,7 +28,7 @@ pub use model::{
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, SessionResumption,
     SessionTickets, Tls, Versions,
 };
-pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage};
+pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage, RevokedWill};
 pub use problem::{Origin, Problem, Spanned};
 pub use tenancy::{MultiTenancy, TenantLimits};
 pub use transport::{

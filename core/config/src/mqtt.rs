@@ -77,6 +77,8 @@ pub struct Mqtt {
     pub max_mqueue_size: usize,
     /// Whether messages of QoS 0 wait for an absent client.
     pub mqueue_store_qos0: bool,
+    /// What becomes of the will of a client whose certificate is no longer valid. Ours.
+    pub revoked_will: RevokedWill,
     /// For listeners that say nothing themselves.
     pub peer_cert_as_username: PeerCert,
     /// For listeners that say nothing themselves.
@@ -119,10 +121,21 @@ impl Default for Mqtt {
             max_mqueue_len: 1000,
             max_mqueue_size: 8 << 20,
             mqueue_store_qos0: false,
+            revoked_will: RevokedWill::Publish,
             peer_cert_as_username: PeerCert::Disabled,
             peer_cert_as_clientid: PeerCert::Disabled,
         }
     }
+}
+
+/// `revoked_will`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RevokedWill {
+    /// As that of any client that is lost (MQTT-3.1.2-8).
+    #[default]
+    Publish,
+    /// It is discarded: who may not publish any more does not do so by dying.
+    Discard,
 }
 
 /// `keepalive_multiplier`, in percent: 150 to 1000.

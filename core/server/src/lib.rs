@@ -19,6 +19,7 @@ pub mod policy;
 mod realms;
 pub mod reload;
 mod report;
+mod revalidation;
 mod server;
 pub mod stage;
 mod tenants;

@@ -15,6 +15,7 @@ use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 
 use crate::authn::Authn;
 use crate::drive::mountpoint::Mountpoint;
+use crate::drive::outbox::Will;
 
 /// One listener, ready to serve.
 pub struct ListenerPolicy {
@@ -48,6 +49,8 @@ pub struct ListenerPolicy {
     pub connect_wait: Duration,
     /// Whether the user name becomes the client identifier.
     pub username_as_client_id: bool,
+    /// What becomes of the will of a client that may not stay.
+    pub(crate) revoked_will: Will,
     /// What the wire format allows.
     pub link_limits: Limits,
     /// The tenants that its clients can belong to.

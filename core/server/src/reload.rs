@@ -16,6 +16,7 @@ use postern_tls::Bundle;
 use crate::door::Door;
 use crate::metrics::{Metrics, Reloaded};
 use crate::policy::ListenerPolicy;
+use crate::revalidation::Revalidation;
 use crate::stage::stamps::Stamps;
 use crate::stage::{Renewal, Stager, Which};
 
@@ -38,6 +39,7 @@ const RENEWED_TOLD_MAX: usize = 100;
 /// Keeps listeners at what the files say.
 pub struct Reloader {
     doors: Vec<Arc<Door>>,
+    revalidation: Arc<Revalidation>,
     metrics: Arc<Metrics>,
     stager: Stager,
     /// As it was at start. What cannot be changed since is as here.
@@ -53,9 +55,15 @@ pub struct Reloader {
 
 impl Reloader {
     /// `stager` has staged what the doors serve by, out of `config`.
-    pub(crate) fn new(doors: Vec<Arc<Door>>, metrics: Arc<Metrics>, stager: Stager, config: Config) -> Self {
+    pub(crate) fn new(
+        (doors, revalidation): (Vec<Arc<Door>>, Arc<Revalidation>),
+        metrics: Arc<Metrics>,
+        stager: Stager,
+        config: Config,
+    ) -> Self {
         Self {
             doors,
+            revalidation,
             metrics,
             stager,
             started: config.clone(),
@@ -183,6 +191,8 @@ impl Reloader {
             door.serve_by(policy);
             tell_renewed(&before, &door.policy());
         }
+        // Who is in was let in by what was trusted before.
+        self.revalidation.begin_epoch();
     }
 }
 

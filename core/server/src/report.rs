@@ -12,6 +12,7 @@ use postern_tls::Reason;
 
 use crate::drive::storage::News;
 use crate::metrics::tls_word;
+use crate::revalidation::Invalid;
 
 /// What has been decided about a connection so far, and by whom.
 pub(crate) struct Story {
@@ -144,6 +145,11 @@ impl Who {
     /// The connection is over.
     pub(crate) fn closed(&self, reason: &str) {
         tell!(info, self, reason, "closed");
+    }
+
+    /// The client may not stay, by its certificate of this subject or by its identity.
+    pub(crate) fn revoked(&self, subject: Option<&str>, invalid: &Invalid) {
+        tell!(warn, self, subject, reason = invalid.reason, detail = invalid.detail, "no longer valid");
     }
 
     /// A fault of the broker.

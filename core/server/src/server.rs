@@ -21,7 +21,7 @@ use crate::descriptors::Descriptors;
 use crate::door::{Door, Entry, Located, listen, tune};
 use crate::drive::allowance::Allowance;
 use crate::drive::connection::Connection;
-use crate::drive::outbox::Outbox;
+use crate::drive::outbox::{Outbox, Will};
 use crate::drive::realm::{Command, Seat};
 use crate::drive::stall::Stall;
 use crate::intake::{Accepted, Admitted, Client, intake};
@@ -31,6 +31,7 @@ use crate::policy::ListenerPolicy;
 use crate::realms::Realms;
 use crate::reload::Reloader;
 use crate::report::{Pauses, Story, Who};
+use crate::revalidation::{Member, Revalidation};
 use crate::stage::{Staged, Stager};
 
 /// Pause after an accept failed for want of descriptors or memory.
@@ -84,6 +85,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     next_connection: AtomicU64,
     descriptors: Descriptors,
+    /// Those who came in by what may end.
+    revalidation: Arc<Revalidation>,
     began: Instant,
 }
 
@@ -115,6 +118,7 @@ impl Server {
             metrics,
             next_connection: AtomicU64::new(1),
             descriptors: Descriptors::raise(),
+            revalidation: Arc::default(),
             began,
         });
         tracing::info!(
@@ -124,6 +128,7 @@ impl Server {
         );
         let (shutdown, stop) = watch::channel(false);
         let (task_alive, alive) = mpsc::channel(1);
+        tokio::spawn(Arc::clone(&shared.revalidation).run(stop.clone()));
         let mut bound = Vec::new();
         for (door, listener, address) in opened {
             bound.push(Bound { listener: door.id.clone(), address });
@@ -145,7 +150,8 @@ impl Server {
     /// What keeps the listeners at what the files say. `stager` has staged what was started, out of `config`.
     pub fn reloader(&self, stager: Stager, config: Config) -> Reloader {
         let metrics = Arc::clone(&self.shared.metrics);
-        Reloader::new(metrics.doors().to_vec(), metrics, stager, config)
+        let revalidation = Arc::clone(&self.shared.revalidation);
+        Reloader::new((metrics.doors().to_vec(), revalidation), metrics, stager, config)
     }
 
     /// Stops accepting, tells every client (5.0: Server shutting down), and waits until they are gone or
@@ -190,6 +196,8 @@ async fn accept_loop(
         };
         match accepted {
             Ok((socket, address)) => {
+                // Before the policy: who is let in by the one of before is judged again.
+                let epoch = shared.revalidation.epoch();
                 let now_by = door.policy();
                 if !Arc::ptr_eq(&policy, &now_by) {
                     if (policy.max_conn_rate, policy.max_conn_burst) != (now_by.max_conn_rate, now_by.max_conn_burst) {
@@ -204,7 +212,7 @@ async fn accept_loop(
                     continue;
                 };
                 if let Some(entry) = door.open(&policy, &shared.admission, address) {
-                    let come = Come { socket, address, entry, policy: Arc::clone(&policy) };
+                    let come = Come { socket, address, entry, policy: Arc::clone(&policy), epoch };
                     let task = serve(come, Arc::clone(&door), Arc::clone(&shared), stop.clone());
                     let alive = alive.clone();
                     tokio::spawn(async move {
@@ -248,11 +256,13 @@ struct Come {
     entry: Entry,
     /// By what it is served until it is in.
     policy: Arc<ListenerPolicy>,
+    /// What was trusted when it came.
+    epoch: u64,
 }
 
 /// One connection from accept to its end.
 async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let Come { mut socket, address, entry, policy } = come;
+    let Come { mut socket, address, entry, policy, epoch } = come;
     tune(&socket, &policy.tcp);
     let located = tokio::select! {
         biased;
@@ -283,7 +293,8 @@ async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch
         Ok(admitted) => {
             drop(unauthenticated);
             door.metrics.admitted();
-            let terms = (policy.publish_rates, policy.tcp.send_timeout);
+            let (rates, send_timeout, will) = (policy.publish_rates, policy.tcp.send_timeout, policy.revoked_will);
+            let terms = Terms { rates, send_timeout, will, epoch, door: Arc::clone(&door) };
             // A policy that was replaced must not live as long as its oldest client.
             drop(policy);
             attach(admitted, terms, story, &shared, &stop).await;
@@ -303,15 +314,21 @@ fn report_refusal(door: &Door, story: &Story, refusal: &Refusal) {
     }
 }
 
+/// What a connection keeps of its listener.
+struct Terms {
+    rates: PublishRates,
+    send_timeout: Duration,
+    /// What becomes of its will if it may not stay.
+    will: Will,
+    /// What was trusted when it came.
+    epoch: u64,
+    door: Arc<Door>,
+}
+
 /// Binds an admitted connection to its realm and drives it.
-async fn attach(
-    admitted: Admitted,
-    (rates, send_timeout): (PublishRates, Duration),
-    story: Story,
-    shared: &Arc<Shared>,
-    stop: &watch::Receiver<bool>,
-) {
-    let Admitted { mut stream, link, input, arrival, answers, client } = admitted;
+async fn attach(admitted: Admitted, terms: Terms, story: Story, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+    let Admitted { mut stream, link, input, arrival, answers, client, credential } = admitted;
+    let Terms { rates, send_timeout, will, epoch, door } = terms;
     let Client { connect, greeting, owner, username, rights, mounted, reauthentication } = client;
     stream.admitted();
     let outbox = Arc::new(Outbox::default());
@@ -332,6 +349,8 @@ async fn attach(
     if *stop.borrow() {
         outbox.close(Some(Disconnect::new(ReasonCode::SERVER_SHUTTING_DOWN)));
     }
+    let member = Member { door, credential, outbox: Arc::clone(&outbox), who: Arc::clone(&who), will };
+    let membership = shared.revalidation.enter(conn, member, epoch);
     let own = Traffic::new(&rates, Instant::now());
     let connection = Connection {
         conn,
@@ -351,6 +370,7 @@ async fn attach(
         read_first: false,
     };
     let ended = Box::pin(connection.drive()).await;
+    drop(membership);
     shared.connections.remove(&conn);
     who.closed(&ended.to_string());
 }

@@ -13,7 +13,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_config::{CertSource, Config, Listener, Problem, SessionTickets, SysTopics, Tls};
+use postern_config::{CertSource, Config, Listener, Problem, RevokedWill, SessionTickets, SysTopics, Tls};
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host, Plugin};
@@ -21,6 +21,7 @@ use postern_tls::{ClientAuth, Keyring, KeyringEntry, Resumption, ServerConfigs, 
 
 use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
+use crate::drive::outbox::Will;
 use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use crate::tenants::TenantPolicies;
@@ -193,6 +194,10 @@ async fn stage_listener(
         entrance,
         connect_wait: config.mqtt.idle_timeout,
         username_as_client_id: config.mqtt.use_username_as_clientid,
+        revoked_will: match config.mqtt.revoked_will {
+            RevokedWill::Publish => Will::Publish,
+            RevokedWill::Discard => Will::Discard,
+        },
         link_limits: Limits { authentication_methods: authn.methods(), ..limits::of_link(&config.mqtt) },
         authn,
         websocket: listener.websocket.clone(),

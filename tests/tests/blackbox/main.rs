@@ -25,6 +25,7 @@ mod frames;
 mod g_identity;
 mod h_reload;
 mod h_resumption;
+mod h_revalidation;
 mod interop;
 mod isolation;
 mod j_plugins;

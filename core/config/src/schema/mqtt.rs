@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::peer_cert;
 use crate::emqx;
 use crate::model::PeerCert;
-use crate::mqtt::{KeepAliveMultiplier, Mqtt};
+use crate::mqtt::{KeepAliveMultiplier, Mqtt, RevokedWill};
 use crate::reader::{Item, Reader, Section, shown};
 use crate::value::Value;
 
@@ -43,6 +43,10 @@ pub(super) fn mqtt(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Mqtt> {
     keep_alive(reader, &mut section, &mut mqtt);
     sessions(reader, &mut section, &mut mqtt);
     queues(reader, &mut section, &mut mqtt);
+    let wills = [("publish", RevokedWill::Publish), ("discard", RevokedWill::Discard)];
+    if let Some(will) = section.take("revoked_will").and_then(|item| reader.word(&item, &wills)) {
+        mqtt.revoked_will = will;
+    }
     mqtt.peer_cert_as_username = peer_cert(reader, section.take("peer_cert_as_username")).unwrap_or(PeerCert::Disabled);
     mqtt.peer_cert_as_clientid = peer_cert(reader, section.take("peer_cert_as_clientid")).unwrap_or(PeerCert::Disabled);
     reader.finish(&section, emqx::MQTT);

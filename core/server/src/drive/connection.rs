@@ -19,7 +19,7 @@ use tokio::time::Sleep;
 
 use super::allowance::Allowance;
 use super::mountpoint::Mounted;
-use super::outbox::{Contents, Outbox};
+use super::outbox::{Contents, Outbox, Will};
 use super::output::Output;
 use super::realm::{Command, elapsed_ms};
 use super::stall::Stall;
@@ -321,7 +321,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(farewell) = close.farewell {
                 self.say_last(farewell, output);
             }
-            return Err(End { ended: Ended::Closed(reason), departure: Departure::Lost });
+            let departure = match close.will {
+                Will::Publish => Departure::Lost,
+                // As if the client had said goodbye.
+                Will::Discard => Departure::Goodbye(Disconnect::default()),
+            };
+            return Err(End { ended: Ended::Closed(reason), departure });
         }
         if taken.resumed {
             self.tell_realm(Command::Resumed { conn: self.conn }, output).await?;

@@ -40,6 +40,16 @@ struct Waiting {
 pub(crate) struct Close {
     /// What to say last.
     pub(crate) farewell: Option<Disconnect>,
+    pub(crate) will: Will,
+}
+
+/// What becomes of the will of a client whose connection the broker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Will {
+    /// MQTT-3.1.2-8
+    #[default]
+    Publish,
+    Discard,
 }
 
 /// What there is for the connection.
@@ -70,9 +80,14 @@ impl Outbox {
 
     /// Ends the connection after what was put before. The first call counts.
     pub(crate) fn close(&self, farewell: Option<Disconnect>) {
+        self.close_with(farewell, Will::Publish);
+    }
+
+    /// The same, and this is what becomes of the client's will.
+    pub(crate) fn close_with(&self, farewell: Option<Disconnect>, will: Will) {
         let Ok(mut waiting) = self.waiting.lock() else { return };
         if waiting.close.is_none() {
-            waiting.close = Some(Close { farewell });
+            waiting.close = Some(Close { farewell, will });
         }
     }
 

@@ -7,13 +7,33 @@ use super::handshake::Secured;
 use super::{Budget, Identified, Stream};
 use crate::policy::TlsGate;
 use crate::report::Story;
+use crate::revalidation::{Credential, Presented, first_end};
 
 impl Secured {
     /// A refusal goes on to the next stage, which tells it to the client as a CONNACK.
     pub(super) async fn authorize(self, tls: &TlsGate, budget: &mut Budget, story: &mut Story) -> Identified {
         let identity = self.identify(tls, budget, story).await;
         let common_name = self.chain.first().and_then(|facts| common_name(facts));
-        Identified { stream: Stream::Tls(self.stream), identity, common_name }
+        let credential = Credential { identity_ends_ms: self.identity_end(&identity), certificate: self.presented() };
+        Identified { stream: Stream::Tls(self.stream), identity, common_name, credential }
+    }
+
+    /// None where the identity lasts as long as the certificate, which ends by itself.
+    fn identity_end(&self, identity: &Result<Option<Identity>, Refusal>) -> Option<u64> {
+        let certificate = u64::try_from(self.chain.first()?.not_after).ok()?;
+        end_of(identity).filter(|end| *end < certificate.saturating_mul(1000))
+    }
+
+    /// What the client's certificate is judged again by.
+    fn presented(&self) -> Option<Presented> {
+        let (leaf, chain) = (self.chain.first()?, self.stream.get_ref().1.peer_certificates()?);
+        Some(Presented {
+            bundle: self.bundle.name().clone(),
+            wish: self.client_auth,
+            chain: chain.to_vec(),
+            subject: Refusal::foreign(&leaf.subject_dn),
+            not_after: first_end(&self.chain),
+        })
     }
 
     async fn identify(
@@ -57,6 +77,11 @@ impl Secured {
         };
         Err(Refusal { by: decision.by, ..Refusal::new(Stage::Namespace, Why::NotAllowed, detail) })
     }
+}
+
+/// When an identity ends, in milliseconds since the Unix epoch.
+pub(super) fn end_of(identity: &Result<Option<Identity>, Refusal>) -> Option<u64> {
+    identity.as_ref().ok()?.as_ref()?.expires_at_unix_ms
 }
 
 /// Why a plugin that goes by the certificate has nothing to go by.

@@ -19,6 +19,7 @@ use crate::drive::realm::elapsed_ms;
 use crate::metrics::Tally;
 use crate::policy::ListenerPolicy;
 use crate::report::Story;
+use crate::revalidation::Credential;
 
 /// In. What is left is to attach it to its realm.
 pub(crate) struct Admitted {
@@ -31,6 +32,8 @@ pub(crate) struct Admitted {
     /// What was said so far.
     pub(crate) answers: Tally,
     pub(crate) client: Client,
+    /// What its stay depends on.
+    pub(crate) credential: Credential,
 }
 
 /// A CONNECT and all that was made out of it.
@@ -59,7 +62,7 @@ impl Carried {
         began: Instant,
         story: &mut Story,
     ) -> Result<Admitted, Refusal> {
-        let Self(Identified { stream, identity, common_name }) = self;
+        let Self(Identified { stream, identity, common_name, credential }) = self;
         let link = Link::new(policy.link_limits, elapsed_ms(began));
         let mut wire = Wire::new(stream, link, (at, policy.connect_wait), began);
         let bound = match wire.connect().await {
@@ -76,7 +79,7 @@ impl Carried {
                 client.greeting = Box::new(link.announce(*client.greeting));
                 let version = client.connect.version.to_string();
                 story.admitted(client.username.as_deref(), &client.connect.client_id, &version);
-                Ok(Admitted { stream, link, input, arrival, answers, client })
+                Ok(Admitted { stream, link, input, arrival, answers, client, credential })
             }
             Err(turned) => Err(wire.turn_away(turned).await),
         }

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use postern_identity::{CertFacts, ClientHello, Refusal, Stage, Why};
-use postern_tls::{Reason, Verdict};
+use postern_identity::{CertFacts, ClientAuthWish, ClientHello, Refusal, Stage, Why};
+use postern_tls::{Bundle, Reason, Verdict};
 use rustls::HandshakeKind;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -22,6 +22,9 @@ pub(crate) struct Secured {
     /// The verified path, the client's certificate first, the trust anchor last.
     pub(super) chain: Vec<Arc<CertFacts>>,
     pub(super) namespace_open: bool,
+    /// The one that answered, and how strictly a plugin asked for a certificate.
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) client_auth: ClientAuthWish,
 }
 
 impl Chosen {
@@ -54,7 +57,7 @@ impl Chosen {
             Refusal::new(Stage::Handshake, reason.why(), rejected.to_string())
         })?;
         let chain = chain.unwrap_or_default();
-        Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open })
+        Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, bundle, client_auth })
     }
 }
 

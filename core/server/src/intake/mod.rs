@@ -32,6 +32,7 @@ pub(crate) use stream::Stream;
 
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
 use crate::report::Story;
+use crate::revalidation::Credential;
 
 /// From accept to the first byte of the `ClientHello`.
 const FIRST_BYTE_WAIT: Duration = Duration::from_secs(2);
@@ -51,13 +52,20 @@ pub(crate) struct Identified {
     identity: Result<Option<Identity>, Refusal>,
     /// The common name in the client's verified certificate, if it has just one.
     common_name: Option<String>,
+    /// What its stay depends on.
+    credential: Credential,
 }
 
 /// The whole way in. `story` learns what was decided even where the way ends early.
 pub(crate) async fn intake(accepted: Accepted, story: &mut Story) -> Result<Admitted, Refusal> {
     let Accepted { socket, at, policy, began } = accepted;
     let identified = match &policy.entrance {
-        Entrance::Open => Identified { stream: Stream::Plain(socket), identity: Ok(None), common_name: None },
+        Entrance::Open => Identified {
+            stream: Stream::Plain(socket),
+            identity: Ok(None),
+            common_name: None,
+            credential: Credential::default(),
+        },
         Entrance::Plain(gate) => plain::identify(socket, gate, story).await,
         Entrance::Tls(tls) => secure(socket, at, tls, story).await?,
     };

@@ -5,18 +5,20 @@
 use postern_identity::{ClientHello, DnsName, Identity, IdentityQuestion, NamespaceOutcome, Refusal, Stage, Why};
 use tokio::net::TcpStream;
 
-use super::authorize::NO_CERTIFICATE;
+use super::authorize::{NO_CERTIFICATE, end_of};
 use super::choose::ask_namespace;
 use super::{Budget, Identified, Stream};
 use crate::policy::PlainGate;
 use crate::report::Story;
+use crate::revalidation::Credential;
 
 /// Asks whose connection this is and who the client is.
 pub(super) async fn identify(socket: TcpStream, gate: &PlainGate, story: &mut Story) -> Identified {
     let identity = decide(gate, story).await;
     let verified = story.peer.proxied.as_ref().and_then(|said| said.verified());
     let common_name = verified.and_then(|certificate| certificate.common_name.clone());
-    Identified { stream: Stream::Plain(socket), identity, common_name }
+    let credential = Credential { certificate: None, identity_ends_ms: end_of(&identity) };
+    Identified { stream: Stream::Plain(socket), identity, common_name, credential }
 }
 
 async fn decide(plain: &PlainGate, story: &mut Story) -> Result<Option<Identity>, Refusal> {

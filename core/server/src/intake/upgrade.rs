@@ -34,7 +34,7 @@ impl Identified {
     /// A refusal is told with an HTTP status.
     pub(super) async fn carry(self, policy: &ListenerPolicy, at: Instant, story: &Story) -> Result<Carried, Refusal> {
         let Some(websocket) = &policy.websocket else { return Ok(Carried(self)) };
-        let Self { mut stream, identity, common_name } = self;
+        let Self { mut stream, identity, common_name, credential } = self;
         let deadline = tokio::time::Instant::from_std(at + policy.connect_wait);
         let upgrade = upgrade(&mut stream, websocket, story.server_name.as_ref());
         let late = || {
@@ -47,7 +47,7 @@ impl Identified {
         let stranger_bytes = usize::try_from(policy.link_limits.connect_packet_bytes).unwrap_or(usize::MAX);
         let limits = FrameLimits { stranger_bytes: bytes.min(2 * stranger_bytes), bytes, idle: websocket.idle_timeout };
         let stream = Stream::WebSocket(Box::new(WebSocketBytes::new(stream, early, limits)));
-        Ok(Carried(Identified { stream, identity, common_name }))
+        Ok(Carried(Identified { stream, identity, common_name, credential }))
     }
 }
 

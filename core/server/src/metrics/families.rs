@@ -123,6 +123,12 @@ impl Metrics {
         });
         let help = "Connections refused on their way in, by the stage where and the reason.";
         families.counter("postern_connections_refused_total", help, refused);
+        let revoked = self.doors.iter().flat_map(|door| {
+            let with = move |(reason, count): (&str, u64)| (and(of_door(door), [("reason", reason.to_owned())]), count);
+            door.metrics.revoked_total().map(with)
+        });
+        let help = "Connections closed since their certificate or identity was no longer valid, by the reason.";
+        families.counter("postern_connections_revoked_total", help, revoked);
         let by_version = |of: fn(&Door) -> [u64; 2]| {
             self.doors.iter().filter(|door| door.policy().tls().is_some()).flat_map(move |door| {
                 let counts = TLS_VERSIONS.into_iter().zip(of(door));

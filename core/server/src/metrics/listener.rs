@@ -19,6 +19,7 @@ pub(crate) struct ListenerMetrics {
     /// In the order of [`Reason::ALL`].
     handshake_failures: [AtomicU64; Reason::ALL.len()],
     refused: Refusals,
+    revoked: Refusals,
 }
 
 /// The protocol versions that handshakes end with.
@@ -57,6 +58,16 @@ impl ListenerMetrics {
     /// It was refused on its way.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.refused.add(refusal.at.label(), refusal.why.label());
+    }
+
+    /// It was in, and may not stay.
+    pub(crate) fn revoked(&self, reason: &'static str) {
+        self.revoked.add("revoked", reason);
+    }
+
+    /// By reason.
+    pub(super) fn revoked_total(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.revoked.read().into_iter().map(|((_, reason), count)| (reason, count))
     }
 
     pub(super) fn accepted_total(&self) -> u64 {
