@@ -77,9 +77,6 @@ pub(crate) const TCP_OPTIONS: &[Foreign] = &[
 /// `ssl_options` of a listener, apart from `ocsp`.
 pub(crate) const SSL_OPTIONS: &[Foreign] = &[
     when("cacerts", OFF),
-    when("depth", &["10"]),
-    when("ciphers", &["[]", ""]),
-    when("honor_cipher_order", ON),
     when("client_renegotiation", OFF),
     when("secure_renegotiate", ON),
     any("hibernate_after", ERLANG),
@@ -87,8 +84,6 @@ pub(crate) const SSL_OPTIONS: &[Foreign] = &[
     never("dhfile"),
     never("user_lookup_fun"),
     any("log_level", "the level of all logs is `log.level`"),
-    when("partial_chain", OFF),
-    never("verify_peer_ext_key_usage"),
     when("enable_crl_check", OFF),
 ];
 

@@ -8,6 +8,7 @@ mod access;
 mod emqx;
 mod environment;
 mod evaluate;
+mod handshake;
 mod model;
 mod mqtt;
 mod problem;
@@ -15,6 +16,7 @@ mod reader;
 pub mod reference;
 mod schema;
 mod source;
+mod suites;
 mod tenancy;
 mod transport;
 mod tree;
@@ -23,6 +25,7 @@ mod value;
 mod watching;
 
 pub use access::{Authentication, EnableAuthn, HashForm, ScramBase, UserBase, UserFile, UserFileForm, UserIdType};
+pub use handshake::{ClientPath, Negotiation, PartialChain};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, SessionResumption,

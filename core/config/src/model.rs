@@ -10,6 +10,7 @@ use postern_identity::names::{BundleRef, ListenerId, NamespaceName};
 use zeroize::Zeroizing;
 
 use crate::access::{Authentication, EnableAuthn};
+use crate::handshake::{ClientPath, Negotiation};
 use crate::mqtt::{DurableSessions, Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
 use crate::tenancy::MultiTenancy;
@@ -280,8 +281,12 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// Who signs the clients' certificates. For managed bundles each bundle brings its own.
     pub cacertfile: Option<Spanned<PemSource>>,
+    /// What is asked of the clients' certificates beyond that.
+    pub client_path: ClientPath,
     /// The protocol versions.
     pub versions: Versions,
+    /// Cipher suites and key exchange groups.
+    pub negotiation: Negotiation,
     /// Whether clients may come back with a shorter handshake.
     pub resumption: SessionResumption,
     /// From the first byte of the connection to the end of the TLS handshake.

@@ -315,7 +315,7 @@ pub(crate) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> O
     }
     let text = text.to_ascii_lowercase();
     words
-        .map(|word| (strsim::normalized_damerau_levenshtein(&text, word), word))
+        .map(|word| (strsim::normalized_damerau_levenshtein(&text, &word.to_ascii_lowercase()), word))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, word)| word)

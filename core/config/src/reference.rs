@@ -118,6 +118,55 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
             "The protocol versions. Older ones are broken (RFC 8996) and not spoken",
         ),
         key(
+            "ciphers",
+            Kind::Other(
+                "list of names, or text with `,` or `:` between them",
+                "[TLS_AES_128_GCM_SHA256, ECDHE-ECDSA-AES128-GCM-SHA256]",
+            ),
+            Some("[]"),
+            "The cipher suites by the names of IANA or OpenSSL, the dearest first; empty for all nine: AES-128-GCM, \
+             AES-256-GCM and ChaCha20-Poly1305 in TLS 1.3, and in TLS 1.2 with ECDHE-ECDSA and ECDHE-RSA. A list without one \
+             of TLS 1.3 gets those in front where `versions` has it. A suite that exists and is not one of the nine is left \
+             out with a warning, and a version for which none is left is an error",
+        ),
+        key(
+            "honor_cipher_order",
+            Kind::Switch,
+            Some("true"),
+            "Whether the listener's order of `ciphers` decides, and not the client's",
+        ),
+        key(
+            "groups",
+            Kind::Other("list of names, or text with `,` or `:` between them", "\"x25519:P-256\""),
+            Some("[X25519MLKEM768, x25519, secp256r1, secp384r1]"),
+            "The key exchange groups: those of the default, and `SecP256r1MLKEM768`; `P-256`, `prime256v1` and `P-384` are \
+             other names of two. Which of them is used is the first one in the client's own order: a client that wants \
+             the post-quantum one gets it, and who does not know it does not pay for it",
+        ),
+        key(
+            "depth",
+            Kind::Number(0, 255),
+            Some("10"),
+            "Most intermediate certificates between a client's certificate and the CA that is trusted; 0 where the CA \
+             itself must have signed. A path with more than 6 is never followed, whatever is written",
+        ),
+        key(
+            "partial_chain",
+            Kind::Word(&["false", "true", "cacert_from_cacertfile", "two_cacerts_from_cacertfile"]),
+            Some("false"),
+            "Which certificates of `cacertfile`, or of a bundle's `ca.pem`, are trusted: those that are self-signed; with \
+             `cacert_from_cacertfile` or `true` the last one in the file too, with `two_cacerts_from_cacertfile` the last \
+             two, though they are not. The others only help to build paths, so that clients need not send them",
+        ),
+        key(
+            "verify_peer_ext_key_usage",
+            Kind::Other("list of words, or text with `,` between them", "\"clientAuth,OID:1.3.6.1.4.1.99999.1\""),
+            None,
+            "Extended key usages that a client's certificate must have, all of them: `clientAuth`, `serverAuth`, \
+             `codeSigning`, `emailProtection`, `timeStamping`, `ocspSigning`, `OID:x.y.z`. Without this key `clientAuth` must \
+             be there where the certificate has any, and that stays so",
+        ),
+        key(
             "handshake_timeout",
             Kind::Duration("100ms", "300s"),
             Some("5s"),

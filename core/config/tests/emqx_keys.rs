@@ -40,9 +40,6 @@ const WEBSOCKET: &[Row] = &[
 
 const SSL_OPTIONS: &[Row] = &[
     ("cacerts", "false", "", "true"),
-    ("depth", "10", "", "1"),
-    ("ciphers", "[]", "", "\"TLS_AES_256_GCM_SHA384\""),
-    ("honor_cipher_order", "true", "", "false"),
     ("client_renegotiation", "false", "", "true"),
     ("secure_renegotiate", "true", "", "false"),
     ("hibernate_after", "", "5s", ""),
@@ -50,8 +47,6 @@ const SSL_OPTIONS: &[Row] = &[
     ("dhfile", "", "", "\"dh.pem\""),
     ("user_lookup_fun", "", "", "\"emqx_tls_psk:lookup\""),
     ("log_level", "", "notice", ""),
-    ("partial_chain", "false", "", "two_cacerts_from_cacertfile"),
-    ("verify_peer_ext_key_usage", "", "", "\"clientAuth\""),
     ("enable_crl_check", "false", "", "true"),
     ("ocsp.enable_ocsp_stapling", "false", "", "true"),
     ("ocsp.responder_url", "", "\"http://ocsp.example\"", ""),

@@ -17,7 +17,7 @@ use postern_config::{CertSource, Config, Listener, Problem, RevokedWill, Session
 use postern_identity::{AccessRules, BundleDirectory, Gate, Namespace};
 use postern_mqtt::Limits;
 use postern_plugin::{Chain, Host, Plugin};
-use postern_tls::{ClientAuth, Keyring, KeyringEntry, Resumption, ServerConfigs, TlsPolicy, Versions};
+use postern_tls::{ClientAuth, ClientPath, Keyring, KeyringEntry, Resumption, ServerConfigs, TlsPolicy, Versions};
 
 use crate::authn::{Authn, Passwords, Scram};
 use crate::drive::mountpoint::Mountpoint;
@@ -223,18 +223,42 @@ async fn stage_tls(
         versions: Versions { tls12: tls.versions.tls12, tls13: tls.versions.tls13 },
         client_auth: auth,
         alpn: vec![alpn(listener)],
+        ciphers: tls.negotiation.ciphers.clone(),
+        honor_cipher_order: tls.negotiation.honor_cipher_order,
+        groups: tls.negotiation.groups.clone(),
+        client_path: ClientPath {
+            depth: tls.client_path.depth,
+            anchors: bundles::anchors(tls),
+            usages: tls.client_path.usages.clone(),
+        },
         resumption: resumption(tls, config),
     };
     // What was made under the same settings stays good for the bundles that are the same.
     let before = before.and_then(ListenerPolicy::tls).map(|tls| &tls.configs);
     let configs = before.filter(|configs| *configs.policy() == policy).cloned();
+    let configs = configs.unwrap_or_else(|| Arc::new(ServerConfigs::new(policy)));
+    check_ciphers(listener, &configs, &keyring)?;
     Ok(TlsGate {
         decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,
-        configs: configs.unwrap_or_else(|| Arc::new(ServerConfigs::new(policy))),
+        configs,
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
     })
+}
+
+/// A bundle whose key fits none of the suites could never answer.
+fn check_ciphers(listener: &Listener, configs: &ServerConfigs, keyring: &Keyring) -> Result<(), Vec<Problem>> {
+    let misfits = keyring.bundles().filter_map(|bundle| configs.check_ciphers(bundle).err());
+    let problems: Vec<Problem> = misfits
+        .map(|error| Problem {
+            path: format!("listeners.{}.{}.ssl_options.ciphers", listener.kind.word(), listener.name),
+            at: listener.at.clone(),
+            text: error.to_string(),
+            hint: None,
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 fn keyring(listener: &Listener, entries: Vec<KeyringEntry>) -> Result<Arc<Keyring>, Vec<Problem>> {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use postern_identity::{AmbiguousCertificate, BundleRef, CertFacts, DnsName, SubjectAltName};
-use rustls::RootCertStore;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -23,6 +22,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::key;
 use crate::pem::{self, PemFault};
+use crate::trust::Trust;
 
 /// The contents of a bundle's files, all PEM.
 #[derive(Clone, Copy)]
@@ -279,15 +279,6 @@ pub(crate) fn date(unix_s: i64) -> String {
         .map_or_else(|_| format!("second {unix_s} of the Unix era"), |time| time.to_string())
 }
 
-/// Whom a bundle trusts: its own client CA, and nobody else's.
-#[derive(Debug)]
-pub(crate) struct Trust {
-    /// The anchors as webpki knows them.
-    pub(crate) roots: Arc<RootCertStore>,
-    /// The facts of the anchors, in the same order.
-    pub(crate) facts: Vec<Arc<CertFacts>>,
-}
-
 /// A certificate chain with its key and client CA. Immutable.
 pub struct Bundle {
     name: BundleRef,
@@ -378,7 +369,7 @@ impl Bundle {
 
     /// The facts of its client CAs, in the file's order.
     pub fn client_cas(&self) -> &[Arc<CertFacts>] {
-        self.trust.as_ref().map_or(&[], |trust| &trust.facts)
+        self.trust.as_ref().map_or(&[], |trust| trust.all())
     }
 
     /// A number that no other bundle of this process has: what was derived from this one is found by it.
@@ -516,7 +507,7 @@ fn key_type(leaf: &CertificateDer<'_>) -> Result<&'static str, BundleFault> {
 fn read_trust(file: &[u8], now_unix_s: i64, warnings: &mut Vec<BundleWarning>) -> Result<Trust, BundleFault> {
     let ders = certificates(file, Bundle::MAX_CAS)?;
     let mut seen = HashSet::new();
-    let mut trust = (RootCertStore::empty(), Vec::new());
+    let mut trust = Trust::default();
     for (index, der) in ders.iter().enumerate() {
         let position = index + 1;
         let facts = CertFacts::from_der(der).map_err(|reason| BundleFault::Certificate { position, reason })?;
@@ -524,14 +515,16 @@ fn read_trust(file: &[u8], now_unix_s: i64, warnings: &mut Vec<BundleWarning>) -
         if !seen.insert(facts.fingerprint) {
             continue;
         }
-        trust.0.add(der.clone()).map_err(|error| BundleFault::Anchor { position, reason: error.to_string() })?;
         check_dates(BundlePart::Ca, &facts, now_unix_s, warnings);
-        if !view(der, position)?.is_ca() {
+        let cert = view(der, position)?;
+        if !cert.is_ca() {
             warnings.push(BundleWarning::NotACa { subject: facts.subject_dn.clone() });
         }
-        trust.1.push(Arc::new(facts));
+        let is_root = cert.subject().as_raw() == cert.issuer().as_raw();
+        let added = trust.add(der.clone(), Arc::new(facts), is_root);
+        added.map_err(|error| BundleFault::Anchor { position, reason: error.to_string() })?;
     }
-    Ok(Trust { roots: Arc::new(trust.0), facts: trust.1 })
+    Ok(trust)
 }
 
 fn check_dates(part: BundlePart, facts: &CertFacts, now_unix_s: i64, warnings: &mut Vec<BundleWarning>) {

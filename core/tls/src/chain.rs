@@ -26,8 +26,10 @@ use postern_identity::{AmbiguousCertificate, BundleRef, CertFacts};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use crate::bundle::{Bundle, Trust};
+use crate::bundle::Bundle;
 use crate::configs::provider;
+use crate::policy::Anchors;
+use crate::trust::Anchored;
 
 /// Most certificates between leaf and anchor: webpki's own bound.
 pub const MAX_INTERMEDIATES: usize = 6;
@@ -75,23 +77,24 @@ pub enum ChainError {
 /// [`ChainError`]; the client is refused.
 pub fn verified_chain(
     presented: &[CertificateDer<'_>],
-    trust: &Bundle,
+    (trust, anchors): (&Bundle, Anchors),
     now_unix_s: i64,
 ) -> Result<Vec<Arc<CertFacts>>, ChainError> {
-    let anchors = trust.trust().ok_or_else(|| ChainError::NoClientCa(trust.name().clone()))?;
+    let own = trust.trust().ok_or_else(|| ChainError::NoClientCa(trust.name().clone()))?;
     let (leaf, others) = presented.split_first().ok_or(ChainError::Nothing)?;
     if presented.len() > MAX_PRESENTED {
         return Err(ChainError::TooMany { found: presented.len(), max: MAX_PRESENTED });
     }
     let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()));
-    verified_path(leaf, others, anchors, now)
+    let anchors = own.anchored(anchors);
+    verified_path(leaf, &anchors.with_helpers(leaf, others), &anchors, now)
 }
 
 /// The same where the number of certificates is bounded already.
 pub(crate) fn verified_path(
     leaf: &CertificateDer<'_>,
     others: &[CertificateDer<'_>],
-    anchors: &Trust,
+    anchors: &Anchored,
     now: UnixTime,
 ) -> Result<Vec<Arc<CertFacts>>, ChainError> {
     let others: Vec<&CertificateDer<'_>> = distinct(others, anchors);
@@ -102,7 +105,7 @@ pub(crate) fn verified_path(
 }
 
 /// The presented issuers, each once, without copies of anchors.
-fn distinct<'a, 'b>(others: &'a [CertificateDer<'b>], anchors: &Trust) -> Vec<&'a CertificateDer<'b>> {
+fn distinct<'a, 'b>(others: &'a [CertificateDer<'b>], anchors: &Anchored) -> Vec<&'a CertificateDer<'b>> {
     let mut kept: Vec<&CertificateDer<'_>> = Vec::new();
     for other in others {
         let anchor = anchors.facts.iter().any(|facts| facts.der == other.as_ref());
@@ -121,7 +124,7 @@ struct Path {
 }
 
 impl Path {
-    fn into_facts(self, leaf: &CertificateDer<'_>, anchors: &Trust) -> Result<Vec<Arc<CertFacts>>, ChainError> {
+    fn into_facts(self, leaf: &CertificateDer<'_>, anchors: &Anchored) -> Result<Vec<Arc<CertFacts>>, ChainError> {
         let mut chain = Vec::with_capacity(self.intermediates.len() + 2);
         for der in std::iter::once(leaf.as_ref()).chain(self.intermediates.iter().map(Vec::as_slice)) {
             let position = chain.len() + 1;
@@ -141,7 +144,7 @@ enum Walk {
 }
 
 /// Follows issuer names from the leaf for as long as they leave no choice.
-fn walk(leaf: &CertificateDer<'_>, others: &[&CertificateDer<'_>], anchors: &Trust) -> Result<Walk, ChainError> {
+fn walk(leaf: &CertificateDer<'_>, others: &[&CertificateDer<'_>], anchors: &Anchored) -> Result<Walk, ChainError> {
     let leaf = parse(leaf)?;
     // What webpki cannot read it does not build paths from.
     let others: Vec<EndEntityCert<'_>> = others.iter().filter_map(|der| EndEntityCert::try_from(*der).ok()).collect();
@@ -178,7 +181,7 @@ fn parse<'a>(der: &'a CertificateDer<'a>) -> Result<EndEntityCert<'a>, ChainErro
 fn verify_again(
     leaf: &CertificateDer<'_>,
     others: &[&CertificateDer<'_>],
-    anchors: &Trust,
+    anchors: &Anchored,
     now: UnixTime,
 ) -> Result<Vec<Arc<CertFacts>>, ChainError> {
     let others: Vec<CertificateDer<'_>> = others.iter().map(|&other| other.clone()).collect();

@@ -7,18 +7,19 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use postern_identity::{BundleRef, ClientAuthWish};
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::bundle::Bundle;
 use crate::crl::Revocation;
-use crate::policy::{ClientAuth, TlsPolicy, Versions};
+use crate::policy::{Anchors, ClientAuth, TlsPolicy, Versions};
 use crate::resumption::Sessions;
 use crate::verdict::Verdict;
 use crate::verifier::Verifier;
@@ -35,6 +36,26 @@ pub enum ConfigError {
         /// The bundle.
         bundle: BundleRef,
     },
+    /// There is a client CA, and none of its certificates is an anchor.
+    #[error(
+        "the client CA of bundle {bundle} has no self-signed certificate, and no other is trusted by itself; add the root, \
+         or set `partial_chain = cacert_from_cacertfile` to trust the last certificate of the file"
+    )]
+    NoAnchor {
+        /// The bundle.
+        bundle: BundleRef,
+    },
+    /// No cipher suite is left for the bundle's key.
+    #[error(
+        "none of `ciphers` fits the key of bundle {bundle} ({key_type}); add one with ECDHE-ECDSA for keys on curves, \
+         ECDHE-RSA for RSA keys, or enable tlsv1.3"
+    )]
+    NoCipher {
+        /// The bundle.
+        bundle: BundleRef,
+        /// Its key.
+        key_type: &'static str,
+    },
     /// Neither TLS 1.2 nor 1.3.
     #[error("no TLS version is enabled; `versions` must name tlsv1.2 or tlsv1.3")]
     NoVersion,
@@ -50,16 +71,34 @@ pub enum ConfigError {
 
 /// Whether the bundle can ask for client certificates in this way: the trust in them is the bundle's own CA,
 /// never another's.
-pub fn check_client_auth(bundle: &Bundle, auth: ClientAuth) -> Result<(), ConfigError> {
-    if auth != ClientAuth::Off && !bundle.has_client_ca() {
-        return Err(ConfigError::NoClientCa { bundle: bundle.name().clone() });
+pub fn check_client_auth(bundle: &Bundle, auth: ClientAuth, anchors: Anchors) -> Result<(), ConfigError> {
+    if auth == ClientAuth::Off {
+        return Ok(());
     }
-    Ok(())
+    match bundle.trust() {
+        None => Err(ConfigError::NoClientCa { bundle: bundle.name().clone() }),
+        Some(trust) if !trust.has_anchor(anchors) => Err(ConfigError::NoAnchor { bundle: bundle.name().clone() }),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The crypto provider of everything in this crate.
 pub(crate) fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
+}
+
+/// The same with the suites and groups of the policy alone.
+fn speaking(policy: &TlsPolicy) -> CryptoProvider {
+    let mut provider = provider();
+    if !policy.ciphers.is_empty() {
+        let suite = |number: &u16| ALL_CIPHER_SUITES.iter().find(|suite| u16::from(suite.suite()) == *number);
+        provider.cipher_suites = policy.ciphers.iter().filter_map(suite).copied().collect();
+    }
+    if !policy.groups.is_empty() {
+        let group = |number: &u16| ALL_KX_GROUPS.iter().find(|group| u16::from(group.name()) == *number);
+        provider.kx_groups = policy.groups.iter().filter_map(group).copied().collect();
+    }
+    provider
 }
 
 /// A generation of a bundle, and how strictly clients are asked.
@@ -105,7 +144,8 @@ impl ServerConfigs {
     /// The same, for whoever brings the time of day along: it says whether certificates are valid and sessions fresh.
     pub fn by_clock(policy: TlsPolicy, clock: Arc<dyn TimeProvider>) -> Self {
         let sessions = Sessions::new(policy.resumption, Arc::clone(&clock));
-        Self { policy, revocation: None, provider: Arc::new(provider()), clock, sessions, made: RwLock::default() }
+        let provider = Arc::new(speaking(&policy));
+        Self { policy, revocation: None, provider, clock, sessions, made: RwLock::default() }
     }
 
     /// The same, with client certificates judged by revocation lists too. They can be replaced later, which needs no
@@ -182,6 +222,7 @@ impl ServerConfigs {
             Versions { tls12: true, tls13: false } => vec![&TLS12],
             Versions { tls12: false, tls13: false } => return Err(ConfigError::NoVersion),
         };
+        self.check_ciphers(bundle)?;
         let verifier = self.verifier(bundle, auth)?;
         let of_rustls: Arc<dyn ClientCertVerifier> = match &verifier {
             Some(verifier) => Arc::clone(verifier) as _,
@@ -192,6 +233,7 @@ impl ServerConfigs {
             .map_err(|error| refused(error.to_string()))?
             .with_client_cert_verifier(of_rustls)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(bundle.certified()))));
+        config.ignore_client_order = self.policy.honor_cipher_order;
         config.alpn_protocols.clone_from(&self.policy.alpn);
         self.sessions.allow_in(&mut config, next_serial()).map_err(|error| refused(error.to_string()))?;
         // Compressing certificates costs each handshake more than the bytes it saves.
@@ -200,15 +242,32 @@ impl ServerConfigs {
         Ok(Made { bundle: Arc::downgrade(bundle), config: Arc::new(config), verifier })
     }
 
-    fn verifier(&self, bundle: &Bundle, auth: ClientAuth) -> Result<Option<Arc<Verifier>>, ConfigError> {
-        if auth == ClientAuth::Off {
-            return Ok(None);
+    /// Whether some handshake could end well with the bundle's key.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoCipher`].
+    pub fn check_ciphers(&self, bundle: &Bundle) -> Result<(), ConfigError> {
+        let algorithm = bundle.certified().key.algorithm();
+        let Versions { tls12, tls13 } = self.policy.versions;
+        let fits = |suite: &SupportedCipherSuite| {
+            let enabled = if suite.tls13().is_some() { tls13 } else { tls12 };
+            enabled && suite.usable_for_signature_algorithm(algorithm)
+        };
+        if self.provider.cipher_suites.iter().any(fits) {
+            return Ok(());
         }
-        let trust = bundle.trust().ok_or_else(|| ConfigError::NoClientCa { bundle: bundle.name().clone() })?;
+        Err(ConfigError::NoCipher { bundle: bundle.name().clone(), key_type: bundle.key_type() })
+    }
+
+    fn verifier(&self, bundle: &Bundle, auth: ClientAuth) -> Result<Option<Arc<Verifier>>, ConfigError> {
+        let path = &self.policy.client_path;
+        check_client_auth(bundle, auth, path.anchors)?;
+        let (Some(trust), true) = (bundle.trust(), auth != ClientAuth::Off) else { return Ok(None) };
+        let trust = trust.anchored(path.anchors);
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), Arc::clone(&self.provider));
         let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
         match builder.build() {
-            Ok(webpki) => Ok(Some(Arc::new(Verifier::new(webpki, Arc::clone(trust), self.revocation.clone())))),
+            Ok(webpki) => Ok(Some(Arc::new(Verifier::new(webpki, trust, path.clone(), self.revocation.clone())))),
             Err(error) => Err(ConfigError::Refused { bundle: bundle.name().clone(), reason: error.to_string() }),
         }
     }

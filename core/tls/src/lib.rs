@@ -29,6 +29,7 @@ mod pem;
 pub mod policy;
 pub mod reason;
 pub mod resumption;
+mod trust;
 pub mod verdict;
 mod verifier;
 
@@ -41,7 +42,7 @@ pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
 pub use opening::Opening;
 pub use pem::PemFault;
-pub use policy::{ClientAuth, TlsPolicy, Versions};
+pub use policy::{Anchors, ClientAuth, ClientPath, TlsPolicy, Versions};
 pub use reason::Reason;
 pub use resumption::Resumption;
 pub use verdict::{Rejected, Verdict, observed};

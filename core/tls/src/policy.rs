@@ -58,17 +58,53 @@ pub struct TlsPolicy {
     /// The protocols in order of preference (RFC 7301). A client that offers none is served; one that
     /// offers only others gets `no_application_protocol`.
     pub alpn: Vec<Vec<u8>>,
+    /// The cipher suites by IANA's numbers, in order of preference; empty for all. Others than rustls' are passed over.
+    pub ciphers: Vec<u16>,
+    /// Whether that order decides, and not the client's.
+    pub honor_cipher_order: bool,
+    /// The key exchange groups by IANA's numbers; empty for rustls' own. The client's order decides.
+    pub groups: Vec<u16>,
+    /// What is asked of a client's certificate beyond a path to the bundle's CA.
+    pub client_path: ClientPath,
     /// Whether clients may come back with a shorter handshake.
     pub resumption: Resumption,
 }
 
+/// Which certificates of a bundle's CA file are trust anchors. The others help to build paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Anchors {
+    /// So many of the file's last ones, whoever signed them; those that are signed by themselves are anchors anyway.
+    pub last: usize,
+}
+
+/// What is asked of a client's certificate beyond a path to the bundle's CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientPath {
+    /// Most certificates between it and the anchor, those not counted that issued themselves (RFC 5280, section 6.1).
+    pub depth: usize,
+    /// The trust anchors.
+    pub anchors: Anchors,
+    /// Dotted object identifiers of extended key usages that it must have, all of them.
+    pub usages: Vec<String>,
+}
+
+impl Default for ClientPath {
+    fn default() -> Self {
+        Self { depth: crate::chain::MAX_INTERMEDIATES, anchors: Anchors::default(), usages: Vec::new() }
+    }
+}
+
 impl Default for TlsPolicy {
-    /// Both versions, no client certificates, the protocol `mqtt`, no resumption.
+    /// Both versions, no client certificates, the protocol `mqtt`, all suites, no resumption.
     fn default() -> Self {
         Self {
             versions: Versions::default(),
             client_auth: ClientAuth::Off,
             alpn: vec![b"mqtt".to_vec()],
+            ciphers: Vec::new(),
+            honor_cipher_order: true,
+            groups: Vec::new(),
+            client_path: ClientPath::default(),
             resumption: Resumption::default(),
         }
     }

@@ -33,7 +33,6 @@ pub struct Rejected {
 
 /// What webpki and rustls have no word for. It travels in [`CertificateError::Other`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(dead_code, reason = "`depth` and `verify_peer_ext_key_usage` are on their way")]
 pub(crate) enum Unacceptable {
     /// The listener's `depth`.
     #[error("{found} certificates lie between the client certificate and the CA, and `depth` allows {depth}")]

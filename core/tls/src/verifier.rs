@@ -14,16 +14,18 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 
-use crate::bundle::Trust;
 use crate::chain::{self, MAX_PRESENTED};
 use crate::crl::Revocation;
-use crate::verdict::{self, Rejected, Verdict};
+use crate::policy::ClientPath;
+use crate::trust::Anchored;
+use crate::verdict::{self, Rejected, Unacceptable, Verdict};
 
 /// The verification of clients where one bundle answers on one listener.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     webpki: Arc<dyn ClientCertVerifier>,
-    trust: Arc<Trust>,
+    trust: Anchored,
+    asked: ClientPath,
     /// None where revocation is not checked.
     revocation: Option<Arc<Revocation>>,
 }
@@ -31,10 +33,11 @@ pub(crate) struct Verifier {
 impl Verifier {
     pub(crate) fn new(
         webpki: Arc<dyn ClientCertVerifier>,
-        trust: Arc<Trust>,
+        trust: Anchored,
+        asked: ClientPath,
         revocation: Option<Arc<Revocation>>,
     ) -> Self {
-        Self { webpki, trust, revocation }
+        Self { webpki, trust, asked, revocation }
     }
 
     /// The verdict on what a client presented, its own certificate first: in its handshake, and whenever it is asked again.
@@ -56,13 +59,33 @@ impl Verifier {
         if intermediates.len() >= MAX_PRESENTED {
             return Err(other(webpki::Error::MaximumPathDepthExceeded));
         }
-        self.webpki.verify_client_cert(end_entity, intermediates, now)?;
-        let path = chain::verified_path(end_entity, intermediates, &self.trust, now).map_err(other)?;
+        let others = self.trust.with_helpers(end_entity, intermediates);
+        self.webpki.verify_client_cert(end_entity, &others, now)?;
+        let path = chain::verified_path(end_entity, &others, &self.trust, now).map_err(other)?;
+        self.check(&path).map_err(other)?;
         if let Some(revocation) = &self.revocation {
             let now_unix_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             revocation.judge(&path, now_unix_s).map_err(other)?;
         }
         Ok(path)
+    }
+}
+
+/// What the listener asks beyond a path.
+impl Verifier {
+    fn check(&self, path: &[Arc<CertFacts>]) -> Result<(), Unacceptable> {
+        let depth = self.asked.depth;
+        let between = path.get(1..path.len().saturating_sub(1)).unwrap_or_default();
+        // RFC 5280, section 6.1.4 (l): one that issued itself is not counted, so that CAs can change their keys.
+        let found = between.iter().filter(|facts| facts.subject_dn != facts.issuer_dn).count();
+        if found > depth {
+            return Err(Unacceptable::TooDeep { found, depth });
+        }
+        let has = |usage: &String| path.first().is_some_and(|leaf| leaf.extended_key_usages.contains(usage));
+        match self.asked.usages.iter().find(|usage| !has(usage)) {
+            Some(usage) => Err(Unacceptable::MissingUsage(usage.clone())),
+            None => Ok(()),
+        }
     }
 }
 

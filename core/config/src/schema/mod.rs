@@ -4,6 +4,7 @@ mod authentication;
 mod authorization;
 mod listener;
 mod mqtt;
+mod negotiation;
 mod open;
 mod plugin;
 mod resumption;

@@ -26,6 +26,8 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let client_auth = client_auth(reader, &mut section);
     let versions = section.take("versions").and_then(|item| versions(reader, &item));
     let versions = versions.unwrap_or(Versions { tls12: true, tls13: true });
+    let negotiation = super::negotiation::of_listener(reader, &mut section, versions);
+    let client_path = super::negotiation::of_clients(reader, &mut section);
     let resumption = super::resumption::of_listener(reader, &mut section, versions);
     let (least, most) = HANDSHAKE_RANGE;
     let timeout = section.take("handshake_timeout").and_then(|item| reader.duration(&item, least, most));
@@ -46,7 +48,9 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
         source,
         client_auth,
         cacertfile,
+        client_path,
         versions,
+        negotiation,
         resumption,
         handshake_timeout: timeout.unwrap_or(HANDSHAKE_TIMEOUT),
     })

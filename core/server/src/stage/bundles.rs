@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use postern_config::{CertSource, Listener, Origin, PasswordSource, PemSource, Problem, Spanned, Tls};
+use postern_config::{CertSource, Listener, Origin, PartialChain, PasswordSource, PemSource, Problem, Spanned, Tls};
 use postern_identity::{BundleName, BundleRef, Namespace};
-use postern_tls::{Bundle, ClientAuth, Keyring, KeyringEntry, PemSet};
+use postern_tls::{Anchors, Bundle, ClientAuth, Keyring, KeyringEntry, PemSet};
 
 use super::stamps::Stamps;
 
@@ -82,7 +82,7 @@ impl<'k> Bundles<'k> {
             CertSource::Files { certfile, keyfile, password } => {
                 let bundle = self
                     .files(&path, tls, (certfile, keyfile, password.as_ref()))
-                    .and_then(|bundle| wants_ca(bundle, auth, &path, &certfile.at));
+                    .and_then(|bundle| wants_ca(bundle, (auth, anchors(tls)), &path, &certfile.at));
                 let served = serving.and_then(Keyring::first);
                 let bundle = self.or_served(bundle, served).map_err(|problem| vec![problem])?;
                 Ok(vec![KeyringEntry { bundle, sni: None }])
@@ -94,7 +94,7 @@ impl<'k> Bundles<'k> {
                     let path = format!("{path}.managed_certs[{index}]");
                     let bundle = self
                         .managed(&entry.value.bundle, &path, &entry.at)
-                        .and_then(|bundle| wants_ca(bundle, auth, &path, &entry.at));
+                        .and_then(|bundle| wants_ca(bundle, (auth, anchors(tls)), &path, &entry.at));
                     let served = serving.and_then(|keyring| keyring.bundle(&entry.value.bundle));
                     match self.or_served(bundle, served) {
                         Ok(bundle) => found.push(KeyringEntry { bundle, sni: entry.value.sni.clone() }),
@@ -271,8 +271,13 @@ fn unreadable(path: &str, at: &Origin, text: String) -> Problem {
 }
 
 /// Client certificates can only be verified against the bundle's own CA, never against another's.
-fn wants_ca(bundle: Arc<Bundle>, auth: ClientAuth, path: &str, at: &Origin) -> Result<Arc<Bundle>, Problem> {
-    match postern_tls::check_client_auth(&bundle, auth) {
+fn wants_ca(
+    bundle: Arc<Bundle>,
+    (auth, anchors): (ClientAuth, Anchors),
+    path: &str,
+    at: &Origin,
+) -> Result<Arc<Bundle>, Problem> {
+    match postern_tls::check_client_auth(&bundle, auth, anchors) {
         Ok(()) => Ok(bundle),
         Err(error) => Err(Problem {
             path: path.to_owned(),
@@ -281,6 +286,16 @@ fn wants_ca(bundle: Arc<Bundle>, auth: ClientAuth, path: &str, at: &Origin) -> R
             hint: Some("give it a CA (ca.pem, or cacertfile), or set verify = verify_none".to_owned()),
         }),
     }
+}
+
+/// `partial_chain`
+pub(super) fn anchors(tls: &Tls) -> Anchors {
+    let last = match tls.client_path.partial_chain {
+        PartialChain::Roots => 0,
+        PartialChain::Last => 1,
+        PartialChain::LastTwo => 2,
+    };
+    Anchors { last }
 }
 
 /// A password file's text without its line end.

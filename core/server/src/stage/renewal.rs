@@ -10,7 +10,7 @@ use postern_tls::{Bundle, Keyring};
 use super::bundles::Bundles;
 use super::plugins::Plugins;
 use super::stamps::Stamps;
-use super::{Stager, decisions, keyring, own_namespace};
+use super::{Stager, check_ciphers, decisions, keyring, own_namespace};
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
 
 /// What came of looking at all certificates again.
@@ -72,6 +72,7 @@ async fn renewed(
         return Ok(None);
     }
     let keyring = keyring(listener, entries)?;
+    check_ciphers(listener, &gate.configs, &keyring)?;
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let loaded = reseat(listener, &gate.decisions.plugins, &directory).await?;
     // The budget is that of before: the plugins are the same.

@@ -80,7 +80,7 @@ impl Revocation {
     /// Expects lists of the bundle's client CAs: their signatures are verified when they come.
     pub fn expect_issuers(&self, bundle: &Bundle) {
         let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
-        for facts in bundle.trust().into_iter().flat_map(|trust| &trust.facts) {
+        for facts in bundle.trust().into_iter().flat_map(|trust| trust.all()) {
             remember(&mut issuers, facts);
         }
     }

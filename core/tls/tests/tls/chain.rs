@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_identity::CertFacts;
 use postern_tls::chain::MAX_PRESENTED;
-use postern_tls::{Bundle, ChainError, ClientAuth, verified_chain};
+use postern_tls::{Anchors, Bundle, ChainError, ClientAuth, verified_chain};
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 
@@ -20,7 +20,7 @@ fn trusting(authorities: &[&Authority]) -> Arc<Bundle> {
 fn path(pair: &Pair, issuers: &[&Der], bundle: &Bundle) -> Result<Vec<Arc<CertFacts>>, ChainError> {
     let mut presented = vec![pair.cert.clone()];
     presented.extend(issuers.iter().map(|&issuer| issuer.clone()));
-    verified_chain(&presented, bundle, NOW)
+    verified_chain(&presented, (bundle, Anchors { last: 2 }), NOW)
 }
 
 /// The path is these certificates, and its end is the bundle's own facts, not a copy.
@@ -167,7 +167,7 @@ fn no_certificate_no_ca_and_too_many_certificates() {
     let ca = root("CA");
     let bundle = trusting(&[&ca]);
     let pair = device("device", &ca);
-    assert_eq!(verified_chain(&[], &bundle, NOW), Err(ChainError::Nothing));
+    assert_eq!(verified_chain(&[], (&bundle, Anchors::default()), NOW), Err(ChainError::Nothing));
     let without = Files::of(&server_pair(&["a.example"], &ca)).bundle("acme/a");
     assert_eq!(path(&pair, &[], &without), Err(ChainError::NoClientCa(reference("acme/a"))));
     assert!(path(&pair, &[ca.der(); MAX_PRESENTED - 1], &bundle).is_ok());
@@ -183,7 +183,7 @@ fn a_finished_handshake_yields_its_path() {
     let config = server_config(&bundle, ClientAuth::Required);
     let client = client(server_ca.der(), Some((&pair, &[issuing.der(), client_ca.der()])), BOTH);
     let done = handshake(&config, client, "a.example").unwrap();
-    let chain = verified_chain(done.server.peer_certificates().unwrap(), &bundle, NOW).unwrap();
+    let chain = verified_chain(done.server.peer_certificates().unwrap(), (&bundle, Anchors::default()), NOW).unwrap();
     let subjects: Vec<&str> = chain.iter().map(|facts| facts.subject_dn.as_str()).collect();
     assert_eq!(subjects, ["CN=device", "CN=Issuing", "CN=Client CA"]);
 }

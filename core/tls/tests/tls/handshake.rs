@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postern_identity::{ClientAuthWish, Why};
 use postern_tls::chain::MAX_PRESENTED;
 use postern_tls::{
-    Bundle, ClientAuth, ConfigError, Reason, ServerConfigs, TlsPolicy, Versions, check_client_auth, explain,
+    Anchors, Bundle, ClientAuth, ConfigError, Reason, ServerConfigs, TlsPolicy, Versions, check_client_auth, explain,
 };
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa};
 use rustls::pki_types::CertificateDer;
@@ -198,9 +198,9 @@ fn no_session_is_ever_resumed() {
 fn client_certificates_need_a_client_ca() {
     let bundle = Files::of(&server_pair(&["a.example"], &root("CA"))).bundle("acme/a");
     let wanted = ConfigError::NoClientCa { bundle: reference("acme/a") };
-    assert_eq!(check_client_auth(&bundle, ClientAuth::Required), Err(wanted.clone()));
-    assert_eq!(check_client_auth(&bundle, ClientAuth::Optional), Err(wanted.clone()));
-    assert_eq!(check_client_auth(&bundle, ClientAuth::Off), Ok(()));
+    assert_eq!(check_client_auth(&bundle, ClientAuth::Required, Anchors::default()), Err(wanted.clone()));
+    assert_eq!(check_client_auth(&bundle, ClientAuth::Optional, Anchors::default()), Err(wanted.clone()));
+    assert_eq!(check_client_auth(&bundle, ClientAuth::Off, Anchors::default()), Ok(()));
     let configs = ServerConfigs::new(policy(ClientAuth::Off));
     assert_eq!(configs.get(&bundle, ClientAuthWish::Required).map(|_| ()), Err(wanted));
     assert!(configs.get(&bundle, ClientAuthWish::None).is_ok());

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails should stop the test where it fails")]
 
+mod asked;
 mod bundle;
 mod chain;
 mod crl;
