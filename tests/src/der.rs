@@ -51,6 +51,15 @@ pub fn subject(rdns: &[&[Vec<u8>]]) -> Vec<u8> {
     element(0x30, &sets.concat())
 }
 
+/// The content of a certificate's serial number.
+pub fn serial(certificate: &[u8]) -> &[u8] {
+    // RFC 5280 section 4.1: the version is there in every certificate of version 3.
+    let (_, body, _) = split(certificate);
+    let (_, fields, _) = split(body);
+    let (_, _, behind_version) = split(fields);
+    split(behind_version).1
+}
+
 /// The certificate with another subject, signed anew.
 pub fn with_subject(certificate: &[u8], subject: &[u8], sign: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     // RFC 5280 section 4.1: version, serialNumber, signature, issuer, validity, subject.

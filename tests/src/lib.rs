@@ -17,6 +17,7 @@ pub mod clients;
 pub mod der;
 pub mod hello;
 pub mod http;
+pub mod http_server;
 pub mod journal;
 pub mod mutation;
 pub mod pki;

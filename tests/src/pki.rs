@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use postern_quickstart::pki::{self, Ca};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SigningKey};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams, SerialNumber,
+    SigningKey,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
@@ -41,7 +45,58 @@ pub fn for_servers_only(mut params: CertificateParams) -> CertificateParams {
     params
 }
 
+/// What an authority takes back.
+pub struct Crl<'c> {
+    /// Certificates.
+    pub revoked: &'c [&'c [u8]],
+    /// Seconds from now.
+    pub this_update: i64,
+    /// Seconds from now.
+    pub next_update: i64,
+    /// The address of its distribution point.
+    pub distribution_point: Option<&'c str>,
+}
+
+impl<'c> Crl<'c> {
+    /// Made an hour ago, for a day.
+    pub fn of(revoked: &'c [&'c [u8]]) -> Self {
+        Self { revoked, this_update: -3_600, next_update: 86_400, distribution_point: None }
+    }
+}
+
 impl Authority {
+    /// A revocation list as DER.
+    pub fn crl(&self, crl: &Crl<'_>) -> Vec<u8> {
+        let now = OffsetDateTime::now_utc();
+        let [this_update, next_update] = [crl.this_update, crl.next_update].map(|s| now + Duration::seconds(s));
+        let revoked = |certificate: &&[u8]| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(der::serial(certificate)),
+            revocation_time: now - Duration::days(1),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let point = |uri: &str| CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint { uris: vec![uri.to_owned()] },
+            scope: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: crl.distribution_point.map(point),
+            revoked_certs: crl.revoked.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let key = KeyPair::from_pem(self.0.key_pem()).unwrap();
+        let issuer = Issuer::from_ca_cert_der(self.0.der(), key).unwrap();
+        params.signed_by(&issuer).unwrap().der().to_vec()
+    }
+
+    /// The same as PEM.
+    pub fn crl_pem(&self, crl: &Crl<'_>) -> String {
+        pem("X509 CRL", &self.crl(crl))
+    }
+
     /// A root.
     pub fn new(name: &str) -> Self {
         Self(Ca::new(name).unwrap())
@@ -60,6 +115,11 @@ impl Authority {
     /// The authority's own certificate.
     pub fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// The authority's key.
+    pub fn key_pem(&self) -> &str {
+        self.0.key_pem()
     }
 
     /// The authority's own certificate.

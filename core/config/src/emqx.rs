@@ -84,7 +84,6 @@ pub(crate) const SSL_OPTIONS: &[Foreign] = &[
     never("dhfile"),
     never("user_lookup_fun"),
     any("log_level", "the level of all logs is `log.level`"),
-    when("enable_crl_check", OFF),
 ];
 
 /// `ocsp` of `ssl_options`.
@@ -95,6 +94,12 @@ pub(crate) const OCSP: &[Foreign] = &[
     any("refresh_interval", "stapling is off"),
     any("refresh_http_timeout", "stapling is off"),
 ];
+
+/// `crl_cache`
+pub(crate) const CRL_CACHE: &[Foreign] = &[any(
+    "failure_threshold",
+    "an address that fails is asked again until it answers, and what it gave before counts until its end",
+)];
 
 /// `mqtt`
 pub(crate) const MQTT: &[Foreign] = &[
@@ -248,7 +253,6 @@ pub(crate) const ROOT: &[Foreign] = &[
     never("cluster"),
     never("conn_congestion"),
     never("connectors"),
-    never("crl_cache"),
     never("delayed"),
     never("durable_storage"),
     never("exhook"),

@@ -14,6 +14,7 @@ mod mqtt;
 mod problem;
 mod reader;
 pub mod reference;
+mod revocation;
 mod schema;
 mod source;
 mod suites;
@@ -33,6 +34,7 @@ pub use model::{
 };
 pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage, RevokedWill};
 pub use problem::{Origin, Problem, Spanned};
+pub use revocation::{Crl, CrlCache, OutdatedCrl};
 pub use tenancy::{MultiTenancy, TenantLimits};
 pub use transport::{
     AccessRule, KeepAlive, Origins, ProxyProtocol, ProxyTls, PublishRates, Rate, TcpOptions, WebSocket,

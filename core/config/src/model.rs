@@ -13,6 +13,7 @@ use crate::access::{Authentication, EnableAuthn};
 use crate::handshake::{ClientPath, Negotiation};
 use crate::mqtt::{DurableSessions, Mqtt, Retainer};
 use crate::problem::{Origin, Problem, Spanned};
+use crate::revocation::{Crl, CrlCache};
 use crate::tenancy::MultiTenancy;
 use crate::transport::{AccessRule, ProxyProtocol, PublishRates, Rate, TcpOptions, WebSocket};
 use crate::watching::{Dashboard, SysTopics};
@@ -53,6 +54,8 @@ pub struct Config {
     pub dashboard: Dashboard,
     /// What is told under `$SYS`.
     pub sys_topics: SysTopics,
+    /// How revocation lists are fetched.
+    pub crl_cache: CrlCache,
 }
 
 impl Config {
@@ -289,6 +292,8 @@ pub struct Tls {
     pub negotiation: Negotiation,
     /// Whether clients may come back with a shorter handshake.
     pub resumption: SessionResumption,
+    /// What client certificates are checked by for revocation; none where they are not.
+    pub crl: Option<Crl>,
     /// From the first byte of the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
 }

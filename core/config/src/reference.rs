@@ -62,7 +62,7 @@ impl std::fmt::Debug for Chapter {
 const PEM: Kind = Kind::Other("path or PEM", "\"server.pem\"");
 
 /// All of them.
-pub const CHAPTERS: &[&Chapter] = &[&SSL_OPTIONS, &MANAGED_CERTS, &OCSP];
+pub const CHAPTERS: &[&Chapter] = &[&SSL_OPTIONS, &MANAGED_CERTS, &CRL, &OCSP];
 
 pub(crate) const SSL_OPTIONS: Chapter = Chapter {
     path: "ssl_options",
@@ -191,6 +191,20 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
              under the same conditions",
         ),
         key(
+            "enable_crl_check",
+            Kind::Switch,
+            Some("false"),
+            "With `verify_peer`: whether a client is refused that shows a revoked certificate, or one below a revoked CA. \
+             Every certificate of the path but the trust anchor must be covered by a list in `crl` that its issuer signed \
+             and that is not outdated; the URLs in certificates are never followed",
+        ),
+        key(
+            "crl",
+            Kind::Other("object", "{ files = [\"crl.pem\"] }"),
+            None,
+            "Where the lists come from. Must name one source at least where `enable_crl_check` is on; see below",
+        ),
+        key(
             "ocsp",
             Kind::Other("object", "{ enable_ocsp_stapling = false }"),
             None,
@@ -218,6 +232,55 @@ pub(crate) const MANAGED_CERTS: Chapter = Chapter {
             None,
             "The name that it answers to, exact or with one leading `*.`, which stands for one label. Without it, the DNS \
              names in its certificate",
+        ),
+    ],
+    foreign: &[],
+};
+
+pub(crate) const CRL: Chapter = Chapter {
+    path: "ssl_options.crl",
+    about: "Revocation lists (RFC 5280), as DER or PEM with any number of them. One is taken for a certificate if it bears \
+            the name of the certificate's issuer, its signature is by the issuer's key, and its distribution point, where it \
+            has one, is named in the certificate; of several that speak of the same certificates the newest counts. Delta \
+            lists, indirect ones, those for some reasons alone, without `nextUpdate` or with a critical extension that is \
+            not understood are not used, and named. Files are looked at each half second and read again when they have \
+            changed; a file that is damaged, unfinished or gone leaves what it said before in force until that is outdated. \
+            At the top of the configuration, `crl_cache { refresh_interval = 15m, http_timeout = 15s, capacity = 100 }` is \
+            for the addresses of all listeners: the time between two fetches where a listener does not say, the longest \
+            time of one, and how many there may be.",
+    keys: &[
+        key(
+            "files",
+            Kind::Other("list of paths", "[\"crl.pem\"]"),
+            Some("[]"),
+            "Files with lists. Each must be there and good at start",
+        ),
+        key(
+            "directories",
+            Kind::Other("list of paths", "[\"crls\"]"),
+            Some("[]"),
+            "The files in them are such files, but for those whose name begins with a dot. Each must have a list at start",
+        ),
+        key(
+            "urls",
+            Kind::Other("list of `http://` addresses", "[\"http://crl.example.org/plant.crl\"]"),
+            Some("[]"),
+            "Where such files are fetched, in the background and never by a handshake. Until the first one is there, \
+             clients whose issuer has no list are refused. A list is fetched again before its end, too; an older one than \
+             the last is not taken",
+        ),
+        key(
+            "refresh_interval",
+            Kind::Duration("1m", "7d"),
+            None,
+            "Between two fetches of an address; `crl_cache.refresh_interval` where it is absent",
+        ),
+        key(
+            "outdated",
+            Kind::Other("`refuse`, or `{ grace = DURATION }`", "{ grace = 12h }"),
+            Some("refuse"),
+            "What a list is worth after its `nextUpdate`: nothing, so that all whom it covers are refused; or what it was \
+             worth before, for 1 minute to 365 days, with a warning in the log",
         ),
     ],
     foreign: &[],

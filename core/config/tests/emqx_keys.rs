@@ -47,7 +47,6 @@ const SSL_OPTIONS: &[Row] = &[
     ("dhfile", "", "", "\"dh.pem\""),
     ("user_lookup_fun", "", "", "\"emqx_tls_psk:lookup\""),
     ("log_level", "", "notice", ""),
-    ("enable_crl_check", "false", "", "true"),
     ("ocsp.enable_ocsp_stapling", "false", "", "true"),
     ("ocsp.responder_url", "", "\"http://ocsp.example\"", ""),
     ("ocsp.issuer_pem", "", "i.pem", ""),
@@ -133,7 +132,7 @@ fn keys_that_postern_acts_on_are_accepted() {
 
 #[test]
 fn other_sections_of_emqx_are_refused_by_name() {
-    for key in ["cluster", "flapping_detect", "rule_engine", "zones", "psk_authentication", "crl_cache"] {
+    for key in ["cluster", "flapping_detect", "rule_engine", "zones", "psk_authentication"] {
         let said = lines(&load_text(&format!("listeners.tcp.a.bind = 1\n{key} {{ a = 1 }}")).expect_err(key));
         assert_eq!(said, format!("etc/postern.conf:2:1: {key}: {NOT_YET}; remove it\n"));
     }

@@ -48,6 +48,7 @@ impl Door {
     pub(crate) fn new(policy: ListenerPolicy, port: u16) -> Self {
         let (refusals, metrics, count) =
             (RefusalLog::new(policy.id.to_string()), ListenerMetrics::default(), Arc::default());
+        judge_by_its_lists(&policy);
         Self { id: policy.id.clone(), policy: ArcSwap::from_pointee(policy), port, refusals, metrics, count }
     }
 
@@ -58,6 +59,7 @@ impl Door {
 
     /// Serves new connections by this from now on; those that are in or on their way keep what they have.
     pub(crate) fn serve_by(&self, policy: ListenerPolicy) {
+        judge_by_its_lists(&policy);
         self.policy.store(Arc::new(policy));
     }
 
@@ -143,6 +145,13 @@ impl Door {
             let (at, why) = (refusal.at.label(), refusal.why.label());
             tracing::info!(listener = %self.id, %peer, at, why, detail = refusal.detail.as_str(), "refused");
         }
+    }
+}
+
+/// From when it is served by, and not before: it could be refused until then.
+fn judge_by_its_lists(policy: &ListenerPolicy) {
+    if let Some(lists) = policy.tls().and_then(|tls| tls.lists.as_ref()) {
+        lists.take();
     }
 }
 

@@ -6,20 +6,22 @@
 
 mod admission;
 mod authn;
+mod clock;
 mod descriptors;
 mod door;
 mod drive;
 pub mod durability;
-#[allow(dead_code, reason = "its callers are on their way")]
 mod fetch;
 mod intake;
 mod meter;
 pub mod metrics;
+mod pace;
 pub mod policy;
 mod realms;
 pub mod reload;
 mod report;
 mod revalidation;
+mod revocation;
 mod server;
 pub mod stage;
 mod tenants;

@@ -16,6 +16,7 @@ use postern_tls::{ClientAuth, Keyring, ServerConfigs};
 use crate::authn::Authn;
 use crate::drive::mountpoint::Mountpoint;
 use crate::drive::outbox::Will;
+use crate::revocation::Lists;
 
 /// One listener, ready to serve.
 pub struct ListenerPolicy {
@@ -135,6 +136,8 @@ pub struct TlsGate {
     pub keyring: Arc<Keyring>,
     /// Ready-made TLS configurations.
     pub configs: Arc<ServerConfigs>,
+    /// The revocation lists that these judge by, and where they come from; none where revocation is not checked.
+    pub(crate) lists: Option<Arc<Lists>>,
     /// The listener's own setting, which plugins may only make stricter.
     pub client_auth: ClientAuth,
     /// From accept to the end of the handshake.

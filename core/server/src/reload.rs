@@ -8,11 +8,12 @@ mod scope;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use postern_config::{Config, Loaded, Problem};
 use postern_tls::Bundle;
 
+use crate::clock::now_unix_s;
 use crate::door::Door;
 use crate::metrics::{Metrics, Reloaded};
 use crate::policy::ListenerPolicy;
@@ -214,9 +215,4 @@ fn tell_renewed(before: &ListenerPolicy, now: &ListenerPolicy) {
     if renewed.len() > RENEWED_TOLD_MAX {
         tracing::info!(listener = %now.id, more = renewed.len() - RENEWED_TOLD_MAX, "certificates renewed");
     }
-}
-
-fn now_unix_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -32,6 +32,7 @@ use crate::realms::Realms;
 use crate::reload::Reloader;
 use crate::report::{Pauses, Story, Who};
 use crate::revalidation::{Member, Revalidation};
+use crate::revocation;
 use crate::stage::{Staged, Stager};
 
 /// Pause after an accept failed for want of descriptors or memory.
@@ -134,6 +135,8 @@ impl Server {
             bound.push(Bound { listener: door.id.clone(), address });
             tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
         }
+        let revalidation = Arc::clone(&shared.revalidation);
+        tokio::spawn(revocation::keep_up(shared.metrics.doors().to_vec(), revalidation, stop, task_alive));
         Ok(Self { bound, shutdown, alive, shared })
     }
 

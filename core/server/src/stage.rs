@@ -24,8 +24,10 @@ use crate::drive::mountpoint::Mountpoint;
 use crate::drive::outbox::Will;
 use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
+use crate::revocation::{Lists, Opened};
 use crate::tenants::TenantPolicies;
 use bundles::{Bundles, Found, Known};
+pub(crate) use bundles::{read_file, shown};
 pub(crate) use limits::of_tenants as tenants_of;
 use plugins::Plugins;
 pub(crate) use renewal::Renewal;
@@ -106,6 +108,7 @@ async fn stage_all(
     (known, serving): (&Known, &[Arc<ListenerPolicy>]),
 ) -> Result<(Staged, Found), Vec<Problem>> {
     let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, known);
+    let mut lists = Opened::new(config.crl_cache, now_unix_s, serving);
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let mut listeners = Vec::new();
@@ -125,7 +128,7 @@ async fn stage_all(
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
         let before = serving.iter().find(|policy| policy.id == listener.id).map(Arc::as_ref);
         let place = Place { config, host, doors: &doors, before };
-        match stage_listener(listener, &place, &mut bundles, &mut warnings).await {
+        match stage_listener(listener, &place, (&mut bundles, &mut lists), &mut warnings).await {
             Ok(policy) => listeners.push(policy),
             Err(found) => problems.extend(found),
         }
@@ -168,12 +171,12 @@ impl<'a> Place<'a> {
 async fn stage_listener(
     listener: &Listener,
     place: &Place<'_>,
-    bundles: &mut Bundles<'_>,
+    read: (&mut Bundles<'_>, &mut Opened),
     warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
     let &Place { config, host, doors, .. } = place;
     let entrance = match &listener.tls {
-        Some(tls) => Entrance::Tls(stage_tls(listener, tls, place, bundles, warnings).await?),
+        Some(tls) => Entrance::Tls(stage_tls(listener, tls, place, read, warnings).await?),
         None => plain::stage(listener, config, host, place.plugins_before(), warnings).await?,
     };
     let authn = Authn::new(listener.enable_authn, doors.passwords.as_ref(), doors.scram.as_ref());
@@ -208,7 +211,7 @@ async fn stage_tls(
     listener: &Listener,
     tls: &Tls,
     place: &Place<'_>,
-    bundles: &mut Bundles<'_>,
+    (bundles, opened): (&mut Bundles<'_>, &mut Opened),
     warnings: &mut Vec<Problem>,
 ) -> Result<TlsGate, Vec<Problem>> {
     let &Place { config, host, before, .. } = place;
@@ -233,15 +236,21 @@ async fn stage_tls(
         },
         resumption: resumption(tls, config),
     };
-    // What was made under the same settings stays good for the bundles that are the same.
-    let before = before.and_then(ListenerPolicy::tls).map(|tls| &tls.configs);
-    let configs = before.filter(|configs| *configs.policy() == policy).cloned();
-    let configs = configs.unwrap_or_else(|| Arc::new(ServerConfigs::new(policy)));
+    let before = before.and_then(ListenerPolicy::tls);
+    let lists = match &tls.crl {
+        Some(crl) => {
+            let handle = before.and_then(|tls| tls.configs.revocation());
+            Some(opened.of_listener(listener, crl, (&keyring, handle), warnings).await?)
+        }
+        None => None,
+    };
+    let configs = configs(policy, before.map(|tls| &tls.configs), lists.as_deref());
     check_ciphers(listener, &configs, &keyring)?;
     Ok(TlsGate {
         decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,
         configs,
+        lists,
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
     })
@@ -259,6 +268,24 @@ fn check_ciphers(listener: &Listener, configs: &ServerConfigs, keyring: &Keyring
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// What was made under the same settings stays good for the bundles that are the same.
+fn configs(policy: TlsPolicy, before: Option<&Arc<ServerConfigs>>, lists: Option<&Lists>) -> Arc<ServerConfigs> {
+    let handle = lists.map(Lists::handle);
+    let judges_the_same = |configs: &&Arc<ServerConfigs>| match (configs.revocation(), handle) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    };
+    let same = before.filter(|configs| *configs.policy() == policy).filter(judges_the_same);
+    same.cloned().unwrap_or_else(|| {
+        let configs = ServerConfigs::new(policy);
+        Arc::new(match handle {
+            Some(handle) => configs.checking(Arc::clone(handle)),
+            None => configs,
+        })
+    })
 }
 
 fn keyring(listener: &Listener, entries: Vec<KeyringEntry>) -> Result<Arc<Keyring>, Vec<Problem>> {

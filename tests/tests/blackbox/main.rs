@@ -27,6 +27,8 @@ mod g_identity;
 mod h_reload;
 mod h_resumption;
 mod h_revalidation;
+mod h_revocation;
+mod h_revocation_fetch;
 mod interop;
 mod isolation;
 mod j_plugins;

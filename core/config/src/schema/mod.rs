@@ -9,6 +9,7 @@ mod open;
 mod plugin;
 mod resumption;
 mod retainer;
+mod revocation;
 mod scram;
 mod socket;
 mod tenancy;
@@ -43,6 +44,8 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
     let dashboard = root.take("dashboard").and_then(|item| watching::dashboard(reader, &item, &listeners));
     let dashboard = dashboard.unwrap_or_default();
     let sys_topics = root.take("sys_topics").and_then(|item| watching::sys_topics(reader, &item)).unwrap_or_default();
+    let crl_cache = root.take("crl_cache").and_then(|item| revocation::cache(reader, &item)).unwrap_or_default();
+    revocation::check_capacity(reader, crl_cache, &listeners);
     let tenancy = root.take("multi_tenancy");
     let multi_tenancy = tenancy::multi_tenancy(reader, tenancy.as_ref(), &retainer, &listeners);
     reader.finish(&root, emqx::ROOT);
@@ -59,6 +62,7 @@ pub(crate) fn config(reader: &mut Reader<'_>, start: Place, fields: &Object) -> 
         listeners,
         dashboard,
         sys_topics,
+        crl_cache,
     };
     open::warn(reader, &config);
     config

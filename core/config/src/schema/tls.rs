@@ -24,6 +24,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let cacertfile = section.take("cacertfile").and_then(|item| pem(reader, &item));
     let source = source(reader, &mut section);
     let client_auth = client_auth(reader, &mut section);
+    let crl = super::revocation::crl(reader, &mut section, client_auth);
     let versions = section.take("versions").and_then(|item| versions(reader, &item));
     let versions = versions.unwrap_or(Versions { tls12: true, tls13: true });
     let negotiation = super::negotiation::of_listener(reader, &mut section, versions);
@@ -52,6 +53,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
         versions,
         negotiation,
         resumption,
+        crl,
         handshake_timeout: timeout.unwrap_or(HANDSHAKE_TIMEOUT),
     })
 }

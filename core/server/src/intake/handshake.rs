@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_identity::{CertFacts, ClientAuthWish, ClientHello, Refusal, Stage, Why};
 use postern_tls::{Bundle, Reason, Verdict};
@@ -12,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::choose::Chosen;
+use crate::clock::now_unix_s;
 use crate::policy::TlsGate;
 use crate::report::Story;
 
@@ -59,12 +59,6 @@ impl Chosen {
         let chain = chain.unwrap_or_default();
         Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, bundle, client_auth })
     }
-}
-
-/// The time of day, as certificates count it.
-fn now_unix_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// An error of the TLS library in the words of the log.

@@ -12,6 +12,7 @@ use super::realm::RealmMetrics;
 use super::traffic::{FlowFigures, TYPES};
 use super::{Metrics, VERSION};
 use crate::door::Door;
+use crate::revocation::{Figures, Source};
 
 /// What a family's values do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ impl Metrics {
         self.changes(&mut families);
         self.listeners(&mut families);
         self.certificates(&mut families);
+        self.revocation(&mut families);
         self.plugins(&mut families);
         self.traffic(&mut families);
         self.sessions(&mut families);
@@ -164,6 +166,34 @@ impl Metrics {
             kind: Kind::Gauge,
             samples: samples.collect(),
         });
+    }
+
+    fn revocation(&self, families: &mut Families) {
+        let of_each = |door: &Arc<Door>| {
+            let lists = door.policy().tls().and_then(|tls| tls.lists.clone());
+            let sources = lists.into_iter().flat_map(|lists| lists.sources().to_vec());
+            let with =
+                |source: Arc<Source>| (and(of_door(door), [("source", source.place().to_string())]), source.figures());
+            sources.map(with).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.doors.iter().flat_map(of_each).collect();
+        let each = |of: fn(&Figures) -> u64| all.iter().map(move |(labels, figures)| (labels.clone(), of(figures)));
+        let help = "Revocation lists of a source that count.";
+        families.gauge("postern_crl_lists", help, each(|figures| figures.lists));
+        let help = "Revoked certificates on these lists.";
+        families.gauge("postern_crl_entries", help, each(|figures| figures.entries));
+        let times = |of: fn(&Figures) -> Option<i64>| {
+            all.iter().filter_map(move |(labels, figures)| {
+                #[expect(clippy::cast_precision_loss, reason = "dates are far below 2^53 seconds")]
+                of(figures).map(|time| Sample { labels: labels.clone(), value: Value::Number(time as f64) })
+            })
+        };
+        let help = "When the oldest of these lists was made, in seconds since the Unix epoch.";
+        families.times("postern_crl_this_update_timestamp_seconds", help, times(|figures| figures.this_update));
+        let help = "End of the list of these that ends first, in seconds since the Unix epoch.";
+        families.times("postern_crl_next_update_timestamp_seconds", help, times(|figures| figures.next_update));
+        let help = "Fetches without a usable answer, and times that a file or directory was found to be bad.";
+        families.counter("postern_crl_failures_total", help, each(|figures| figures.failures));
     }
 
     fn plugins(&self, families: &mut Families) {
@@ -318,6 +348,10 @@ impl Families {
 
     fn gauge(&mut self, name: &'static str, help: &'static str, all: impl IntoIterator<Item = (Labels, u64)>) {
         self.push(name, help, Kind::Gauge, all);
+    }
+
+    fn times(&mut self, name: &'static str, help: &'static str, samples: impl Iterator<Item = Sample>) {
+        self.0.push(Family { name, help, kind: Kind::Gauge, samples: samples.collect() });
     }
 
     fn plain(&mut self, name: &'static str, help: &'static str, kind: Kind, value: Option<Value>) {

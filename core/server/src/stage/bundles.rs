@@ -307,8 +307,8 @@ fn first_line(mut text: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
 }
 
 /// A file's bytes, or in words why not.
-pub(super) fn read_file(file: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
-    let shown = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+pub(crate) fn read_file(file: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let shown = shown(file);
     let said = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file {}", shown.display()),
         io::ErrorKind::PermissionDenied => format!("{} may not be read by this user", shown.display()),
@@ -319,4 +319,9 @@ pub(super) fn read_file(file: &Path, max_bytes: u64) -> Result<Vec<u8>, String> 
         return Err(format!("{} has {length} bytes, at most {max_bytes} are read", shown.display()));
     }
     std::fs::read(file).map_err(said)
+}
+
+/// As it is shown: wherever the process is, it is found.
+pub(crate) fn shown(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }

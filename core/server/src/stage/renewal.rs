@@ -73,6 +73,9 @@ async fn renewed(
     }
     let keyring = keyring(listener, entries)?;
     check_ciphers(listener, &gate.configs, &keyring)?;
+    if let Some(lists) = &gate.lists {
+        lists.expect_issuers(&keyring);
+    }
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let loaded = reseat(listener, &gate.decisions.plugins, &directory).await?;
     // The budget is that of before: the plugins are the same.
@@ -81,6 +84,7 @@ async fn renewed(
         decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,
         configs: Arc::clone(&gate.configs),
+        lists: gate.lists.clone(),
         client_auth: gate.client_auth,
         handshake_timeout: gate.handshake_timeout,
     }))

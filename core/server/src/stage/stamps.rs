@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What differs between two states of a file, whether it was replaced or written in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -43,7 +43,8 @@ impl Stamps {
     }
 }
 
-fn look(path: &Path) -> Option<Stamp> {
+/// How a file is found; none where it is not there.
+pub(crate) fn look(path: &Path) -> Option<Stamp> {
     let found = std::fs::metadata(path).ok()?;
     Some(Stamp {
         device: found.dev(),

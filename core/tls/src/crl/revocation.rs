@@ -85,8 +85,9 @@ impl Revocation {
         }
     }
 
-    /// Judges by these from now on. Verifies those whose issuers are known, which can take some 100 ms for a large one.
-    pub fn replace(&self, lists: Vec<Arc<RevocationList>>) {
+    /// Judges by these from now on, which is the revision that is given back. Verifies those whose issuers are known,
+    /// which can take some 100 ms for a large one.
+    pub fn replace(&self, lists: Vec<Arc<RevocationList>>) -> u64 {
         let mut next = ByIssuer::new();
         for list in lists {
             next.entry(list.issuer().to_vec()).or_default().push(list);
@@ -101,8 +102,9 @@ impl Revocation {
                 list.is_signed_by(cert.public_key().raw);
             }
         }
-        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        self.revision.fetch_add(1, Ordering::AcqRel);
+        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        *lists = Arc::new(next);
+        self.revision.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Whether none of a verified path is revoked, by the lists of now: the client's certificate first, the trust anchor
