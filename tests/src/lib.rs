@@ -20,6 +20,7 @@ pub mod http;
 pub mod http_server;
 pub mod journal;
 pub mod mutation;
+pub mod ocsp;
 pub mod pki;
 pub mod programs;
 pub mod raw;

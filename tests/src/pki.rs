@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use postern_quickstart::pki::{self, Ca};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams, SerialNumber,
-    SigningKey,
+    CustomExtension, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams,
+    SerialNumber, SigningKey,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
@@ -139,6 +139,13 @@ impl Authority {
         self.sign(&device(common_name))
     }
 
+    /// Signs for a server of these names, with this in its certificate.
+    pub fn server_with(&self, names: &[&str], extension: CustomExtension) -> Credentials {
+        let mut params = pki::server(names).unwrap();
+        params.custom_extensions.push(extension);
+        self.sign(&params)
+    }
+
     /// Signs for a server of these names.
     pub fn server(&self, names: &[&str]) -> Credentials {
         self.sign(&pki::server(names).unwrap())
@@ -151,6 +158,19 @@ impl Authority {
         made.chain[0] = der::with_subject(&made.chain[0], subject, |bytes| own.sign(bytes).unwrap()).into();
         made
     }
+}
+
+/// Demands that an OCSP response comes with each handshake (RFC 7633).
+pub fn must_staple() -> CustomExtension {
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], vec![0x30, 3, 2, 1, 5])
+}
+
+/// Names the responder to ask about the certificate. The address has fewer than 100 bytes.
+pub fn responder(url: &str) -> CustomExtension {
+    let tlv = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()][..], content].concat();
+    let method = [6, 8, 0x2B, 6, 1, 5, 5, 7, 0x30, 1];
+    let description = tlv(0x30, &[&method[..], &tlv(0x86, url.as_bytes())].concat());
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], tlv(0x30, &description))
 }
 
 /// A device's certificate that nobody but itself vouches for.

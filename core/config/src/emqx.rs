@@ -86,15 +86,6 @@ pub(crate) const SSL_OPTIONS: &[Foreign] = &[
     any("log_level", "the level of all logs is `log.level`"),
 ];
 
-/// `ocsp` of `ssl_options`.
-pub(crate) const OCSP: &[Foreign] = &[
-    when("enable_ocsp_stapling", OFF),
-    any("responder_url", "stapling is off"),
-    any("issuer_pem", "stapling is off"),
-    any("refresh_interval", "stapling is off"),
-    any("refresh_http_timeout", "stapling is off"),
-];
-
 /// `crl_cache`
 pub(crate) const CRL_CACHE: &[Foreign] = &[any(
     "failure_threshold",

@@ -30,7 +30,7 @@ pub use handshake::{ClientPath, Negotiation, PartialChain};
 pub use model::{
     CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
     Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, SessionResumption,
-    SessionTickets, Tls, Versions,
+    SessionTickets, Stapling, Tls, Versions,
 };
 pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage, RevokedWill};
 pub use problem::{Origin, Problem, Spanned};

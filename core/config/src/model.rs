@@ -294,6 +294,8 @@ pub struct Tls {
     pub resumption: SessionResumption,
     /// What client certificates are checked by for revocation; none where they are not.
     pub crl: Option<Crl>,
+    /// `ocsp`; none where nothing is stapled.
+    pub stapling: Option<Stapling>,
     /// From the first byte of the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
 }
@@ -305,6 +307,21 @@ pub struct SessionResumption {
     pub tickets: bool,
     /// `reuse_sessions`: TLS 1.2 by session identifier.
     pub session_ids: bool,
+}
+
+/// `ocsp`: from whom and how often a response is fetched for each of the listener's certificates.
+#[derive(Debug, Clone)]
+pub struct Stapling {
+    /// Where the section begins.
+    pub at: Origin,
+    /// Who is asked, by `http://`; none for whom each certificate names.
+    pub responder_url: Option<Spanned<String>>,
+    /// Issuers of the certificates, looked through before the chain and the CA file.
+    pub issuer_pem: Option<Spanned<PemSource>>,
+    /// The longest pause between two responses.
+    pub refresh_interval: Duration,
+    /// How long a responder may take.
+    pub http_timeout: Duration,
 }
 
 /// Whether clients show a certificate: `verify` and `fail_if_no_peer_cert` in one.

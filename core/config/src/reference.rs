@@ -206,7 +206,7 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
         ),
         key(
             "ocsp",
-            Kind::Other("object", "{ enable_ocsp_stapling = false }"),
+            Kind::Other("object", "{ enable_ocsp_stapling = true }"),
             None,
             "Stapled OCSP responses (RFC 6066); see below",
         ),
@@ -286,8 +286,40 @@ pub(crate) const CRL: Chapter = Chapter {
     foreign: &[],
 };
 
-pub(crate) const OCSP: Chapter =
-    Chapter { path: "ssl_options.ocsp", about: "OCSP stapling.", keys: &[], foreign: emqx::OCSP };
+pub(crate) const OCSP: Chapter = Chapter {
+    path: "ssl_options.ocsp",
+    about: "OCSP responses (RFC 6960) for the listener's certificates, several by name included, sent to clients that ask \
+            for one (`status_request`). They are fetched in the background and never on the way of a handshake, verified \
+            (status, certificate, signature of the issuer or of a responder that it appointed, time), and stapled within their \
+            validity alone; without one, handshakes go on without. A certificate that demands one (must-staple, RFC 7633) \
+            is asked about before the listener opens; if there is none, it is served without, and that is an error in the log. \
+            A certificate that is revoked is served without too, and the log says so as an error.",
+    keys: &[
+        key("enable_ocsp_stapling", Kind::Switch, Some("false"), "Whether responses are fetched and stapled"),
+        key(
+            "responder_url",
+            Kind::Other("`http://HOST/PATH`", "\"http://ocsp.example.org/\""),
+            None,
+            "Who is asked. Without it, the responder that each certificate names (authority information access)",
+        ),
+        key(
+            "issuer_pem",
+            PEM,
+            None,
+            "Issuers of the certificates. Without it, or where none of them fits, the next certificate of the chain is taken, \
+             and else a fitting one of the CA file",
+        ),
+        key(
+            "refresh_interval",
+            Kind::Duration("1m", "168h"),
+            Some("5m"),
+            "The longest time from one response to the next. Half of what is left of a response's validity is never \
+             exceeded. After a failure it is tried again after 5 s, and then at growing distances",
+        ),
+        key("refresh_http_timeout", Kind::Duration("100ms", "1m"), Some("15s"), "How long a responder may take"),
+    ],
+    foreign: &[],
+};
 
 /// The page.
 pub fn markdown() -> String {

@@ -47,11 +47,6 @@ const SSL_OPTIONS: &[Row] = &[
     ("dhfile", "", "", "\"dh.pem\""),
     ("user_lookup_fun", "", "", "\"emqx_tls_psk:lookup\""),
     ("log_level", "", "notice", ""),
-    ("ocsp.enable_ocsp_stapling", "false", "", "true"),
-    ("ocsp.responder_url", "", "\"http://ocsp.example\"", ""),
-    ("ocsp.issuer_pem", "", "i.pem", ""),
-    ("ocsp.refresh_interval", "", "5m", ""),
-    ("ocsp.refresh_http_timeout", "", "15s", ""),
 ];
 
 const DASHBOARD: &[Row] = &[

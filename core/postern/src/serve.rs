@@ -79,6 +79,7 @@ async fn run(loaded: Loaded, file: &Path) -> Result<(), Vec<String>> {
     }
     let management = loaded.config.dashboard.http.as_ref().map(Management::bind).transpose();
     let management = management.map_err(|error| vec![error.to_string()])?;
+    staged.fetch_demanded_staples().await;
     let server = Server::start(staged).map_err(|error| vec![error.to_string()])?;
     let mut addresses = Vec::new();
     let bound = server.bound().iter().map(|bound| (bound.listener.to_string(), bound.address));

@@ -24,6 +24,7 @@ mod revalidation;
 mod revocation;
 mod server;
 pub mod stage;
+mod stapling;
 mod tenants;
 
 pub use server::{Bound, Server, ServerError};

@@ -17,6 +17,7 @@ use crate::authn::Authn;
 use crate::drive::mountpoint::Mountpoint;
 use crate::drive::outbox::Will;
 use crate::revocation::Lists;
+use crate::stapling::Subject;
 
 /// One listener, ready to serve.
 pub struct ListenerPolicy {
@@ -142,6 +143,8 @@ pub struct TlsGate {
     pub client_auth: ClientAuth,
     /// From accept to the end of the handshake.
     pub handshake_timeout: Duration,
+    /// The bundles whose OCSP responses are stapled.
+    pub(crate) stapling: Vec<Arc<Subject>>,
 }
 
 /// The same word in the two rooms that know it.

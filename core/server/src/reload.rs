@@ -20,6 +20,7 @@ use crate::policy::ListenerPolicy;
 use crate::revalidation::Revalidation;
 use crate::stage::stamps::Stamps;
 use crate::stage::{Renewal, Stager, Which};
+use crate::stapling::Keeper;
 
 /// From one look at the files to the next. A look at all costs a file about a microsecond.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -42,6 +43,7 @@ pub struct Reloader {
     doors: Vec<Arc<Door>>,
     revalidation: Arc<Revalidation>,
     metrics: Arc<Metrics>,
+    keeper: Keeper,
     stager: Stager,
     /// As it was at start. What cannot be changed since is as here.
     started: Config,
@@ -59,6 +61,7 @@ impl Reloader {
     pub(crate) fn new(
         (doors, revalidation): (Vec<Arc<Door>>, Arc<Revalidation>),
         metrics: Arc<Metrics>,
+        keeper: Keeper,
         stager: Stager,
         config: Config,
     ) -> Self {
@@ -66,6 +69,7 @@ impl Reloader {
             doors,
             revalidation,
             metrics,
+            keeper,
             stager,
             started: config.clone(),
             config,
@@ -190,6 +194,7 @@ impl Reloader {
             let Some(door) = self.doors.iter().find(|door| door.id == policy.id) else { continue };
             let before = door.policy();
             door.serve_by(policy);
+            self.keeper.keep(&door.policy());
             tell_renewed(&before, &door.policy());
         }
         // Who is in was let in by what was trusted before.

@@ -34,6 +34,7 @@ use crate::report::{Pauses, Story, Who};
 use crate::revalidation::{Member, Revalidation};
 use crate::revocation;
 use crate::stage::{Staged, Stager};
+use crate::stapling::Keeper;
 
 /// Pause after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -75,6 +76,7 @@ pub struct Server {
     /// Every task holds a sender; when the last one is gone, this ends.
     alive: mpsc::Receiver<()>,
     shared: Arc<Shared>,
+    keeper: Keeper,
 }
 
 /// What all listeners and connections share.
@@ -131,13 +133,15 @@ impl Server {
         let (task_alive, alive) = mpsc::channel(1);
         tokio::spawn(Arc::clone(&shared.revalidation).run(stop.clone()));
         let mut bound = Vec::new();
+        let keeper = Keeper::new(stop.clone(), &task_alive);
         for (door, listener, address) in opened {
+            keeper.keep(&door.policy());
             bound.push(Bound { listener: door.id.clone(), address });
             tokio::spawn(accept_loop(listener, door, Arc::clone(&shared), stop.clone(), task_alive.clone()));
         }
         let revalidation = Arc::clone(&shared.revalidation);
         tokio::spawn(revocation::keep_up(shared.metrics.doors().to_vec(), revalidation, stop, task_alive));
-        Ok(Self { bound, shutdown, alive, shared })
+        Ok(Self { bound, shutdown, alive, shared, keeper })
     }
 
     /// The open listeners.
@@ -153,8 +157,8 @@ impl Server {
     /// What keeps the listeners at what the files say. `stager` has staged what was started, out of `config`.
     pub fn reloader(&self, stager: Stager, config: Config) -> Reloader {
         let metrics = Arc::clone(&self.shared.metrics);
-        let revalidation = Arc::clone(&self.shared.revalidation);
-        Reloader::new((metrics.doors().to_vec(), revalidation), metrics, stager, config)
+        let (revalidation, keeper) = (Arc::clone(&self.shared.revalidation), self.keeper.clone());
+        Reloader::new((metrics.doors().to_vec(), revalidation), metrics, keeper, stager, config)
     }
 
     /// Stops accepting, tells every client (5.0: Server shutting down), and waits until they are gone or

@@ -8,6 +8,7 @@ mod plain;
 mod plugins;
 mod renewal;
 pub(crate) mod stamps;
+mod stapling;
 mod users;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) use limits::of_tenants as tenants_of;
 use plugins::Plugins;
 pub(crate) use renewal::Renewal;
 use stamps::Stamps;
+use stapling::Subjects;
 
 /// The plugins of one handshake together, unless single ones were given longer. Waiting for a processor
 /// counts; what they may compute is bounded call by call, by the plugin host.
@@ -120,6 +122,7 @@ async fn stage_all(
         problems.extend(found);
         None
     });
+    let mut stapled = Subjects::default();
     let doors = Doors {
         passwords: passwords.map(Arc::new),
         scram: scram.map(Arc::new),
@@ -128,7 +131,7 @@ async fn stage_all(
     for listener in config.listeners.iter().filter(|l| which == Which::All || l.enable) {
         let before = serving.iter().find(|policy| policy.id == listener.id).map(Arc::as_ref);
         let place = Place { config, host, doors: &doors, before };
-        match stage_listener(listener, &place, (&mut bundles, &mut lists), &mut warnings).await {
+        match stage_listener(listener, &place, (&mut bundles, &mut lists, &mut stapled), &mut warnings).await {
             Ok(policy) => listeners.push(policy),
             Err(found) => problems.extend(found),
         }
@@ -171,7 +174,7 @@ impl<'a> Place<'a> {
 async fn stage_listener(
     listener: &Listener,
     place: &Place<'_>,
-    read: (&mut Bundles<'_>, &mut Opened),
+    read: (&mut Bundles<'_>, &mut Opened, &mut Subjects),
     warnings: &mut Vec<Problem>,
 ) -> Result<ListenerPolicy, Vec<Problem>> {
     let &Place { config, host, doors, .. } = place;
@@ -211,7 +214,7 @@ async fn stage_tls(
     listener: &Listener,
     tls: &Tls,
     place: &Place<'_>,
-    (bundles, opened): (&mut Bundles<'_>, &mut Opened),
+    (bundles, opened, stapled): (&mut Bundles<'_>, &mut Opened, &mut Subjects),
     warnings: &mut Vec<Problem>,
 ) -> Result<TlsGate, Vec<Problem>> {
     let &Place { config, host, before, .. } = place;
@@ -235,6 +238,7 @@ async fn stage_tls(
             usages: tls.client_path.usages.clone(),
         },
         resumption: resumption(tls, config),
+        stapling: tls.stapling.is_some(),
     };
     let before = before.and_then(ListenerPolicy::tls);
     let lists = match &tls.crl {
@@ -246,6 +250,8 @@ async fn stage_tls(
     };
     let configs = configs(policy, before.map(|tls| &tls.configs), lists.as_deref());
     check_ciphers(listener, &configs, &keyring)?;
+    let stapled_before = before.map_or(&[][..], |tls| &tls.stapling);
+    let stapling = stapling::of_listener(listener, tls, &keyring, (stapled_before, stapled), warnings)?;
     Ok(TlsGate {
         decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,
@@ -253,6 +259,7 @@ async fn stage_tls(
         lists,
         client_auth: auth,
         handshake_timeout: tls.handshake_timeout,
+        stapling,
     })
 }
 

@@ -21,6 +21,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 use crate::key;
+use crate::ocsp::StapleSlot;
 use crate::pem::{self, PemFault};
 use crate::trust::Trust;
 
@@ -287,6 +288,8 @@ pub struct Bundle {
     dns_names: Vec<String>,
     certified: Arc<CertifiedKey>,
     trust: Option<Arc<Trust>>,
+    /// The one part that changes while it serves.
+    staple: Arc<StapleSlot>,
     generation: u64,
 }
 
@@ -338,7 +341,8 @@ impl Bundle {
             warnings.push(BundleWarning::NoDnsName);
         }
         let certified = Arc::new(CertifiedKey::new(chain, key));
-        Ok((Self { name, leaf, key_type, dns_names, certified, trust, generation: next_generation() }, warnings))
+        let (staple, generation) = (Arc::default(), next_generation());
+        Ok((Self { name, leaf, key_type, dns_names, certified, trust, staple, generation }, warnings))
     }
 
     /// Its full name.
@@ -377,6 +381,11 @@ impl Bundle {
         self.generation
     }
 
+    /// The OCSP response that goes with it.
+    pub fn staple(&self) -> &Arc<StapleSlot> {
+        &self.staple
+    }
+
     pub(crate) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }
@@ -395,7 +404,7 @@ fn next_generation() -> u64 {
 
 /// The certificates of a PEM file, in order, at least one. A key beside them is passed over: combined
 /// files are common.
-fn certificates(file: &[u8], max: usize) -> Result<Vec<CertificateDer<'static>>, BundleFault> {
+pub(crate) fn certificates(file: &[u8], max: usize) -> Result<Vec<CertificateDer<'static>>, BundleFault> {
     let sections = pem::sections(file)?;
     let mut found = Vec::new();
     for section in &sections {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use postern_identity::{BundleRef, ClientAuthWish};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::{TLS12, TLS13};
@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::bundle::Bundle;
 use crate::crl::Revocation;
+use crate::ocsp::StaplingCert;
 use crate::policy::{Anchors, ClientAuth, TlsPolicy, Versions};
 use crate::resumption::Sessions;
 use crate::verdict::Verdict;
@@ -232,7 +233,7 @@ impl ServerConfigs {
             .with_protocol_versions(&versions)
             .map_err(|error| refused(error.to_string()))?
             .with_client_cert_verifier(of_rustls)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(bundle.certified()))));
+            .with_cert_resolver(self.resolver(bundle));
         config.ignore_client_order = self.policy.honor_cipher_order;
         config.alpn_protocols.clone_from(&self.policy.alpn);
         self.sessions.allow_in(&mut config, next_serial()).map_err(|error| refused(error.to_string()))?;
@@ -240,6 +241,14 @@ impl ServerConfigs {
         config.cert_compressors.clear();
         config.cert_decompressors.clear();
         Ok(Made { bundle: Arc::downgrade(bundle), config: Arc::new(config), verifier })
+    }
+
+    fn resolver(&self, bundle: &Bundle) -> Arc<dyn ResolvesServerCert> {
+        let bare = Arc::clone(bundle.certified());
+        if !self.policy.stapling {
+            return Arc::new(SingleCertAndKey::from(bare));
+        }
+        Arc::new(StaplingCert { bare, slot: Arc::clone(bundle.staple()), clock: Arc::clone(&self.clock) })
     }
 
     /// Whether some handshake could end well with the bundle's key.

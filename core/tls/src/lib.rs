@@ -8,6 +8,7 @@
 //! - [`Keyring`]: the bundles of one listener and the names they answer to.
 //! - [`ServerConfigs`]: the rustls settings for a bundle, made once.
 //! - [`Resumption`]: whether clients may come back with a shorter handshake.
+//! - [`OcspQuestion`]: what is asked about a bundle's certificate, and whether the answer may be stapled.
 //! - [`sanitize_hello`]: what a client offered, in words that are safe to compare and to log.
 //! - [`observed`]: a handshake with the verdict on its client's certificate.
 //! - [`verified_chain`]: the path that proved a client's certificate, leaf first, anchor last.
@@ -23,12 +24,14 @@ pub mod crl;
 pub mod hello;
 mod key;
 pub mod keyring;
+pub mod ocsp;
 pub mod opening;
 mod outdated;
 mod pem;
 pub mod policy;
 pub mod reason;
 pub mod resumption;
+mod signature;
 mod trust;
 pub mod verdict;
 mod verifier;
@@ -40,6 +43,7 @@ pub use configs::{ConfigError, ServerConfigs, check_client_auth};
 pub use crl::{CrlFile, Outdated, Revocation, RevocationList};
 pub use hello::sanitize_hello;
 pub use keyring::{Keyring, KeyringEntry, KeyringError};
+pub use ocsp::{NoQuestion, OcspAnswer, OcspFault, OcspQuestion};
 pub use opening::Opening;
 pub use pem::PemFault;
 pub use policy::{Anchors, ClientAuth, ClientPath, TlsPolicy, Versions};

@@ -68,6 +68,8 @@ pub struct TlsPolicy {
     pub client_path: ClientPath,
     /// Whether clients may come back with a shorter handshake.
     pub resumption: Resumption,
+    /// A bundle's OCSP response is sent along to clients that ask for it (RFC 6066, section 8).
+    pub stapling: bool,
 }
 
 /// Which certificates of a bundle's CA file are trust anchors. The others help to build paths.
@@ -95,7 +97,7 @@ impl Default for ClientPath {
 }
 
 impl Default for TlsPolicy {
-    /// Both versions, no client certificates, the protocol `mqtt`, all suites, no resumption.
+    /// Both versions, no client certificates, the protocol `mqtt`, all suites, no resumption, no stapling.
     fn default() -> Self {
         Self {
             versions: Versions::default(),
@@ -106,6 +108,7 @@ impl Default for TlsPolicy {
             groups: Vec::new(),
             client_path: ClientPath::default(),
             resumption: Resumption::default(),
+            stapling: false,
         }
     }
 }

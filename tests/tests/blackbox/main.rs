@@ -24,6 +24,7 @@ mod f_tls;
 mod fixture;
 mod frames;
 mod g_identity;
+mod h_ocsp;
 mod h_reload;
 mod h_resumption;
 mod h_revalidation;

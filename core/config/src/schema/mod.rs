@@ -12,6 +12,7 @@ mod retainer;
 mod revocation;
 mod scram;
 mod socket;
+mod stapling;
 mod tenancy;
 mod tls;
 mod transport;

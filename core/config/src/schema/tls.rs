@@ -32,12 +32,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let resumption = super::resumption::of_listener(reader, &mut section, versions);
     let (least, most) = HANDSHAKE_RANGE;
     let timeout = section.take("handshake_timeout").and_then(|item| reader.duration(&item, least, most));
-    if let Some(item) = section.take("ocsp")
-        && let Some(ocsp) = reader.section(&item)
-    {
-        let ocsp = ocsp.described(&reference::OCSP);
-        reader.finish(&ocsp, emqx::OCSP);
-    }
+    let stapling = section.take("ocsp").and_then(|item| super::stapling::stapling(reader, &item));
     reader.finish(&section, emqx::SSL_OPTIONS);
     let source = source?;
     if matches!(source, CertSource::Files { .. }) && client_auth != ClientAuth::Off && cacertfile.is_none() {
@@ -54,12 +49,13 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
         negotiation,
         resumption,
         crl,
+        stapling,
         handshake_timeout: timeout.unwrap_or(HANDSHAKE_TIMEOUT),
     })
 }
 
 /// A path, PEM as it is, or nothing where the text is empty.
-fn pem(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Spanned<PemSource>> {
+pub(super) fn pem(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Spanned<PemSource>> {
     let text = reader.text(item)?;
     let at = reader.origin(item.node.at);
     if text.trim().is_empty() {

@@ -67,6 +67,7 @@ impl Metrics {
         self.listeners(&mut families);
         self.certificates(&mut families);
         self.revocation(&mut families);
+        self.stapling(&mut families);
         self.plugins(&mut families);
         self.traffic(&mut families);
         self.sessions(&mut families);
@@ -325,10 +326,10 @@ impl Metrics {
     }
 }
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// Families in the making.
-struct Families(Vec<Family>);
+pub(super) struct Families(pub(super) Vec<Family>);
 
 impl Families {
     fn push(
@@ -342,11 +343,21 @@ impl Families {
         self.0.push(Family { name, help, kind, samples });
     }
 
-    fn counter(&mut self, name: &'static str, help: &'static str, all: impl IntoIterator<Item = (Labels, u64)>) {
+    pub(super) fn counter(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        all: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
         self.push(name, help, Kind::Counter, all);
     }
 
-    fn gauge(&mut self, name: &'static str, help: &'static str, all: impl IntoIterator<Item = (Labels, u64)>) {
+    pub(super) fn gauge(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        all: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
         self.push(name, help, Kind::Gauge, all);
     }
 
@@ -364,16 +375,16 @@ fn labels<const N: usize>(of: [(&'static str, String); N]) -> Labels {
     of.into()
 }
 
-fn and<const N: usize>(mut labels: Labels, more: [(&'static str, String); N]) -> Labels {
+pub(super) fn and<const N: usize>(mut labels: Labels, more: [(&'static str, String); N]) -> Labels {
     labels.extend(more);
     labels
 }
 
-fn of_door(door: &Door) -> Labels {
+pub(super) fn of_door(door: &Door) -> Labels {
     labels([("listener", door.id.to_string())])
 }
 
-fn of_bundle(bundle: &BundleRef) -> [(&'static str, String); 2] {
+pub(super) fn of_bundle(bundle: &BundleRef) -> [(&'static str, String); 2] {
     [("namespace", bundle.namespace.to_string()), ("bundle", bundle.name.to_string())]
 }
 

@@ -10,6 +10,7 @@ mod process;
 mod realm;
 mod refusals;
 mod reloads;
+mod stapling;
 mod traffic;
 
 use std::sync::Arc;

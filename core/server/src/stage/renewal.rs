@@ -10,7 +10,8 @@ use postern_tls::{Bundle, Keyring};
 use super::bundles::Bundles;
 use super::plugins::Plugins;
 use super::stamps::Stamps;
-use super::{Stager, check_ciphers, decisions, keyring, own_namespace};
+use super::stapling::Subjects;
+use super::{Stager, check_ciphers, decisions, keyring, own_namespace, stapling};
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
 
 /// What came of looking at all certificates again.
@@ -35,14 +36,15 @@ impl Stager {
     ) -> Renewal {
         let known = std::mem::take(&mut self.known);
         let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, &known);
-        let (mut policies, mut refused) = (Vec::new(), Vec::new());
+        let (mut policies, mut refused, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stapled = Subjects::default();
         for policy in serving {
             let listener = config.listeners.iter().find(|listener| listener.id == policy.id);
             let (Some(gate), Some((listener, tls))) = (policy.tls(), listener.and_then(|l| Some((l, l.tls.as_ref()?))))
             else {
                 continue;
             };
-            match renewed(listener, tls, gate, &mut bundles).await {
+            match renewed(listener, tls, gate, (&mut bundles, &mut stapled), &mut warnings).await {
                 Ok(Some(gate)) => policies.push(policy.entered_by(Entrance::Tls(gate))),
                 Ok(None) => {}
                 Err(problems) => refused.extend(problems),
@@ -56,7 +58,8 @@ impl Stager {
             found.known.extend(known.into_iter().filter(|(_, known)| Arc::strong_count(&known.bundle) > 1));
         }
         (self.known, self.read) = (found.known, found.read);
-        Renewal { policies, refused, warnings: found.warnings }
+        warnings.append(&mut found.warnings);
+        Renewal { policies, refused, warnings }
     }
 }
 
@@ -65,7 +68,8 @@ async fn renewed(
     listener: &Listener,
     tls: &Tls,
     gate: &TlsGate,
-    bundles: &mut Bundles<'_>,
+    (bundles, stapled): (&mut Bundles<'_>, &mut Subjects),
+    warnings: &mut Vec<Problem>,
 ) -> Result<Option<TlsGate>, Vec<Problem>> {
     let entries = bundles.of_listener(listener, tls, gate.client_auth, Some(&gate.keyring))?;
     if entries.iter().all(|entry| is_served(&gate.keyring, &entry.bundle)) {
@@ -76,6 +80,7 @@ async fn renewed(
     if let Some(lists) = &gate.lists {
         lists.expect_issuers(&keyring);
     }
+    let stapling = stapling::of_listener(listener, tls, &keyring, (&gate.stapling, stapled), warnings)?;
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let loaded = reseat(listener, &gate.decisions.plugins, &directory).await?;
     // The budget is that of before: the plugins are the same.
@@ -87,6 +92,7 @@ async fn renewed(
         lists: gate.lists.clone(),
         client_auth: gate.client_auth,
         handshake_timeout: gate.handshake_timeout,
+        stapling,
     }))
 }
 

@@ -5,14 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postern_identity::Refusal;
-use rustls_pki_types::SignatureVerificationAlgorithm;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{ASN1Time, FromDer};
 use x509_parser::x509::X509Name;
 
 use super::der::{self, Broken, Der, Tlv};
 use super::scope::{Scope, without_zeros};
-use crate::configs::provider;
+use crate::signature;
 
 /// Longest serial number, in bytes. RFC 5280 allows 20; some authorities do not hold to it.
 const MAX_SERIAL_BYTES: usize = 64;
@@ -201,7 +200,7 @@ impl RevocationList {
             return *signed;
         }
         // Without the lock: those whose answer is known do not wait for it.
-        let signed = self.verify(spki).unwrap_or(false);
+        let signed = self.verify(spki);
         let mut known = answers();
         // A key that signed it takes the place of one that did not: those may be many.
         if known.len() == MAX_KEYS
@@ -215,17 +214,10 @@ impl RevocationList {
         signed
     }
 
-    fn verify(&self, spki: &[u8]) -> Result<bool, Broken> {
-        let mut key = Der::new(spki, 0).expect(der::SEQUENCE, "a key")?.inside();
-        let key_algorithm = key.expect(der::SEQUENCE, "the algorithm of a key")?.content;
-        let key = bits(key.expect(der::BIT_STRING, "the bits of a key")?)?;
+    fn verify(&self, spki: &[u8]) -> bool {
         let algorithm = &self.bytes[self.algorithm.clone()];
-        let fits = |one: &&&dyn SignatureVerificationAlgorithm| {
-            one.public_key_alg_id().as_ref() == key_algorithm && one.signature_alg_id().as_ref() == algorithm
-        };
         let (signed, signature) = (&self.bytes[self.signed.clone()], &self.bytes[self.signature.clone()]);
-        let all = provider().signature_verification_algorithms.all;
-        Ok(all.iter().filter(fits).any(|one| one.verify_signature(key, signed, signature).is_ok()))
+        signature::is_signed_by(spki, algorithm, signed, signature)
     }
 }
 

@@ -11,6 +11,7 @@ mod crl_maker;
 mod handshake;
 mod hello;
 mod keyring;
+mod ocsp;
 mod outdated;
 mod pki;
 mod resumption;
