@@ -10,6 +10,7 @@ mod progress;
 mod quickstart;
 mod reference;
 mod repository;
+mod scan;
 mod test;
 mod tidy;
 
@@ -39,6 +40,8 @@ enum Task {
     Quickstart(quickstart::Arguments),
     /// Write REFERENCE.md: every key of a listener's TLS, from the reader's own table.
     Reference,
+    /// Let sslyze and testssl.sh look for weaknesses of a TLS listener with defaults. Takes some minutes.
+    Scan,
     /// Run every check and test there is, and install what they need.
     Test,
     /// Check the rules of ARCHITECTURE.md that the compiler does not.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::ConformanceTable(arguments) => conformance::run(&arguments),
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Reference => reference::run(),
+        Task::Scan => scan::run(),
         Task::Test => test::run(),
         Task::Tidy => tidy::run(),
     };

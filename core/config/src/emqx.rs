@@ -7,6 +7,8 @@
 pub(crate) struct Foreign {
     pub(crate) key: &'static str,
     pub(crate) same: Same,
+    /// Why other values are refused, and what to do instead; none where it may be there one day.
+    pub(crate) instead: Option<(&'static str, &'static str)>,
 }
 
 /// What is accepted.
@@ -21,15 +23,23 @@ pub(crate) enum Same {
 }
 
 const fn never(key: &'static str) -> Foreign {
-    Foreign { key, same: Same::Never }
+    Foreign { key, same: Same::Never, instead: None }
 }
 
 const fn when(key: &'static str, values: &'static [&'static str]) -> Foreign {
-    Foreign { key, same: Same::When(values) }
+    Foreign { key, same: Same::When(values), instead: None }
 }
 
 const fn any(key: &'static str, why: &'static str) -> Foreign {
-    Foreign { key, same: Same::Any(why) }
+    Foreign { key, same: Same::Any(why), instead: None }
+}
+
+impl Foreign {
+    /// It never will be there.
+    const fn instead(mut self, why: &'static str, hint: &'static str) -> Self {
+        self.instead = Some((why, hint));
+        self
+    }
 }
 
 /// Switches that are off here.
@@ -76,13 +86,23 @@ pub(crate) const TCP_OPTIONS: &[Foreign] = &[
 
 /// `ssl_options` of a listener, apart from `ocsp`.
 pub(crate) const SSL_OPTIONS: &[Foreign] = &[
-    when("cacerts", OFF),
-    when("client_renegotiation", OFF),
-    when("secure_renegotiate", ON),
+    when("cacerts", OFF).instead("the CAs of the operating system are never trusted for clients", "write `cacertfile`"),
+    when("client_renegotiation", OFF)
+        .instead("no TLS session is ever renegotiated; TLS 1.3 has nothing of the kind", "write `false`, or remove it"),
+    when("secure_renegotiate", ON).instead(
+        "there is no renegotiation, and the extension that secures it (RFC 5746) is always answered",
+        "write `true`, or remove it",
+    ),
     any("hibernate_after", ERLANG),
     when("gc_after_handshake", OFF),
-    never("dhfile"),
-    never("user_lookup_fun"),
+    never("dhfile").instead(
+        "Diffie-Hellman over finite fields is not spoken: key exchange is by elliptic curves and ML-KEM",
+        "remove it; the groups stand in `groups`",
+    ),
+    never("user_lookup_fun").instead(
+        "TLS with pre-shared keys is not spoken",
+        "remove it; clients show a certificate (`verify = verify_peer`), or a proof of their password (`mechanism = scram`)",
+    ),
     any("log_level", "the level of all logs is `log.level`"),
 ];
 

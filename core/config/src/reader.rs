@@ -260,12 +260,14 @@ impl<'a> Reader<'a> {
     fn foreign(&mut self, item: &Item<'_>, foreign: &Foreign) {
         const NOT_YET: &str = "known in EMQX, not supported yet by this version of Postern";
         match foreign.same {
+            Same::When(values) if values.contains(&compact(&item.node.value).as_str()) => {}
+            Same::Never | Same::When(_) if foreign.instead.is_some() => {
+                let (why, hint) = foreign.instead.unzip();
+                self.problem(item.key_at, &item.path, why.unwrap_or(NOT_YET), hint);
+            }
             Same::Never => self.problem(item.key_at, &item.path, NOT_YET, Some("remove it")),
             Same::Any(why) => self.warn(item.key_at, &item.path, format!("accepted, but without effect: {why}"), None),
             Same::When(values) => {
-                if values.contains(&compact(&item.node.value).as_str()) {
-                    return;
-                }
                 let hint = format!("remove it; only `{}` is what Postern does anyway", values[0]);
                 self.problem(item.key_at, &item.path, NOT_YET, Some(&hint));
             }

@@ -354,7 +354,7 @@ fn chapter_of(page: &mut String, chapter: &Chapter) {
     if !chapter.foreign.is_empty() {
         page.push_str("\nKeys of EMQX that nothing is done for:\n\n| key | taken |\n| --- | --- |\n");
         for foreign in chapter.foreign {
-            let _ = writeln!(page, "| `{}` | {} |", foreign.key, accepted(foreign.same));
+            let _ = writeln!(page, "| `{}` | {} |", foreign.key, accepted(foreign));
         }
     }
 }
@@ -369,15 +369,16 @@ fn takes(kind: Kind) -> String {
     }
 }
 
-fn accepted(same: Same) -> String {
-    match same {
+fn accepted(foreign: &Foreign) -> String {
+    let taken = match foreign.same {
         Same::Never => "never".to_owned(),
         Same::When(values) => {
             let values: Vec<String> = values.iter().map(|value| format!("`{}`", quoted(value))).collect();
             format!("only as {}, which is what happens anyway", values.join(" or "))
         }
         Same::Any(why) => format!("with a warning: {why}"),
-    }
+    };
+    foreign.instead.map_or_else(|| taken.clone(), |(why, hint)| format!("{taken}: {why}. Instead: {hint}"))
 }
 
 fn quoted(value: &str) -> &str {

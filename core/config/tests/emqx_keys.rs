@@ -38,16 +38,8 @@ const WEBSOCKET: &[Row] = &[
     ("proxy_port_header", "\"\"", "", "x-forwarded-port"),
 ];
 
-const SSL_OPTIONS: &[Row] = &[
-    ("cacerts", "false", "", "true"),
-    ("client_renegotiation", "false", "", "true"),
-    ("secure_renegotiate", "true", "", "false"),
-    ("hibernate_after", "", "5s", ""),
-    ("gc_after_handshake", "false", "", "true"),
-    ("dhfile", "", "", "\"dh.pem\""),
-    ("user_lookup_fun", "", "", "\"emqx_tls_psk:lookup\""),
-    ("log_level", "", "notice", ""),
-];
+const SSL_OPTIONS: &[Row] =
+    &[("hibernate_after", "", "5s", ""), ("gc_after_handshake", "false", "", "true"), ("log_level", "", "notice", "")];
 
 const DASHBOARD: &[Row] = &[
     ("default_username", "", "", "admin"),
@@ -102,6 +94,36 @@ fn keys_of_ssl_options() {
     check(SSL_OPTIONS, |key, value| {
         format!("listeners.ssl.a {{ bind = 1, ssl_options {{ certfile = a, keyfile = b, {key} = {value} }} }}")
     });
+}
+
+#[test]
+fn what_tls_never_will_be_is_told_with_what_to_do_instead() {
+    for (key, same, other, words) in [
+        ("cacerts", "false", "true", "never trusted for clients; write `cacertfile`"),
+        (
+            "client_renegotiation",
+            "false",
+            "true",
+            "no TLS session is ever renegotiated; TLS 1.3 has nothing of the kind",
+        ),
+        ("secure_renegotiate", "true", "false", "(RFC 5746) is always answered; write `true`"),
+        ("dhfile", "", "\"dh.pem\"", "is not spoken: key exchange is by elliptic curves and ML-KEM; remove it"),
+        ("user_lookup_fun", "", "\"emqx_tls_psk:lookup\"", "TLS with pre-shared keys is not spoken; remove it"),
+    ] {
+        for kind in ["ssl", "wss"] {
+            let text = |value: &str| {
+                format!(
+                    "listeners.{kind}.a {{ bind = 1, ssl_options {{ certfile = a, keyfile = b, {key} = {value} }} }}"
+                )
+            };
+            if !same.is_empty() {
+                let loaded = load_text(&text(same)).unwrap_or_else(|p| panic!("{key}: {}", lines(&p)));
+                assert!(!lines(&loaded.warnings).contains(key), "{}", lines(&loaded.warnings));
+            }
+            let said = lines(&load_text(&text(other)).expect_err(key));
+            assert!(said.contains(words) && said.lines().count() == 1, "{said}");
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use postern_tests::hello::{self, Answer};
 use postern_tests::http::Scrape;
 use postern_tests::journal::Line;
 use postern_tests::pki::{self, Authority, Credentials};
-use postern_tests::raw::{self, RawClient};
+use postern_tests::raw::{self, Duplex, RawClient};
 use postern_tests::shared::Shared;
 use postern_tests::tls::{self, Offer};
 use postern_tests::wire::{Connect, V5};
@@ -301,6 +301,42 @@ fn who_goes_away_and_who_is_too_slow_are_counted_as_such() {
                 assert!(Instant::now() < end, "{reason} is never counted");
                 std::thread::sleep(Duration::from_millis(20));
             }
+        }
+        site.admits(kind, &naming());
+    }
+    assert_alive(&site.broker);
+}
+
+#[test]
+fn f_04_hellos_in_pieces_and_broken_off_are_one_hello_or_one_refusal() {
+    // TLS 1.2 alone tells its certificate in the clear.
+    let devices = Authority::new("Devices");
+    let ca = devices.pem();
+    let site = Site::start(devices, &ca, "verify = verify_none");
+    let honest = hello::naming(NAME);
+    let whole = honest.records(16_384);
+    for kind in ["ssl", "wss"] {
+        for pieces in [honest.records(60), honest.records(40), whole.clone()] {
+            let mut client = raw::dial(site.at(kind));
+            // Each byte in a segment of its own.
+            for byte in pieces {
+                client.send(&[byte]);
+            }
+            assert!(matches!(hello::answer(&mut client), Answer::Served(_)), "{kind}");
+        }
+        for (what, bytes, reasons) in [
+            ("empty records", hello::record(&[]).repeat(2_000), &["bad_message"][..]),
+            ("close_notify first", vec![21, 3, 3, 0, 2, 1, 0], &["closed", "bad_message", "client_alert"]),
+            ("application data first", [&[23, 3, 3, 0, 16][..], &[0; 16]].concat(), &["bad_message"]),
+            ("a hello that ends in its middle", [&whole[..40], &hello::record(&[0; 40])].concat(), &["closed"]),
+        ] {
+            let mark = site.broker.journal.mark();
+            let mut client = raw::dial(site.at(kind));
+            let own = client.stream.local_addr().unwrap();
+            client.send(&bytes);
+            client.stream.shut_writes();
+            let line = site.told(mark, own);
+            assert!(reasons.contains(&line.text("reason").as_str()), "{what}: {line:?}");
         }
         site.admits(kind, &naming());
     }

@@ -58,14 +58,20 @@ fn python_with_paho() -> Result<PathBuf, Failure> {
         return Ok(python);
     }
     let step = Step::start(format!("installing {PAHO}"));
-    if make_environment(&environment).is_err() {
-        // Debian keeps the module that makes environments in a package of its own.
-        debian::install(&["python3-venv"])?;
-        make_environment(&environment)?;
-    }
-    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PAHO]))?;
+    install_python_package(&environment, PAHO)?;
     step.done("installed");
     Ok(python)
+}
+
+/// One package of `PyPI` in an environment of its own.
+pub(crate) fn install_python_package(environment: &Path, package: &str) -> Result<(), Failure> {
+    if make_environment(environment).is_err() {
+        // Debian keeps the module that makes environments in a package of its own.
+        debian::install(&["python3-venv"])?;
+        make_environment(environment)?;
+    }
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
+    succeed(Command::new(environment.join("bin/python")).args(install), package)
 }
 
 fn has_paho(python: &Path) -> bool {
@@ -79,10 +85,10 @@ fn has_paho(python: &Path) -> bool {
 
 /// `--clear`: an attempt that was cut short leaves an environment without pip behind.
 fn make_environment(directory: &Path) -> Result<(), Failure> {
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(directory))
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(directory), "python3-venv")
 }
 
-fn succeed(command: &mut Command) -> Result<(), Failure> {
+fn succeed(command: &mut Command, package: &str) -> Result<(), Failure> {
     let what = format!(
         "{} {}",
         command.get_program().display(),
@@ -94,7 +100,7 @@ fn succeed(command: &mut Command) -> Result<(), Failure> {
     }
     Err(Failure::new(&what)
         .because(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
-        .advise(format!("The tests with paho-mqtt need a Python that has it: pip install {PAHO}")))
+        .advise(format!("What is missing is {package}; a Python that can install it is needed")))
 }
 
 #[cfg(test)]
