@@ -9,7 +9,7 @@ use postern_tests::alive::{assert_alive, unique};
 use postern_tests::broker::{Broker, Setup};
 use postern_tests::http::Scrape;
 use postern_tests::journal::Line;
-use postern_tests::pki;
+use postern_tests::pki::{self, Authority, Crl};
 use postern_tests::programs;
 use postern_tests::tls::{self, Entry, Returning};
 use postern_tests::wire::{self, Connect, V3_1_1, V5};
@@ -290,4 +290,147 @@ fn f_06_no_early_data_where_sessions_are_resumed() {
     assert_alive(&site.broker);
     let entered = site.broker.journal.lines().into_iter().any(|line| line.text("client_id") == client_id);
     assert!(!entered, "a CONNECT in early data was processed");
+}
+
+/// From a change of a file to what comes of it, on a machine with much else to do.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// A broker with one listener whose sessions can be resumed, and whose certificate and client CA are in files.
+fn one(options: &str) -> String {
+    format!(
+        "node {{ name = \"blackbox\", data_dir = \"data\" }}
+         listeners.tcp.control {{ bind = \"127.0.0.1:0\", max_unauthenticated_per_address = 100000 }}
+         listeners.ssl.one {{ bind = \"127.0.0.1:0\", max_unauthenticated_per_address = 100000, ssl_options {{
+           certfile = server.pem, keyfile = server.key, cacertfile = ca.pem, {BOTH}
+           {options} }} }}\n"
+    )
+}
+
+/// Whether a client that came before resumes its session, and what the log says of it.
+fn comes_back(broker: &Broker, client: &Returning) -> (Entry, Option<bool>, Line) {
+    let mark = broker.journal.mark();
+    let (own, entry) = client.enter_from(broker.address("ssl:one"), &Connect::new(V5, unique("h")));
+    let own = own.to_string();
+    let line = broker.journal.expect(mark, &format!("the end of {own}, {entry:?}"), |line| {
+        (line.says("admitted") || line.says("refused")) && line.text("peer") == own
+    });
+    let resumed = match &entry {
+        Entry::Admitted(client, _) => Some(client.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)),
+        _ => None,
+    };
+    (entry, resumed, line)
+}
+
+/// Serves by this configuration from now on.
+fn reload(broker: &Broker, config: &str) {
+    let mark = broker.journal.mark();
+    broker.setup.file("postern.conf", config);
+    broker.signal("HUP");
+    broker.journal.expect(mark, "in force", |line| line.text("message").contains("is in force for new"));
+}
+
+#[test]
+fn h_12_a_session_of_a_replaced_certificate_or_of_other_settings_is_no_session() {
+    let (ca, devices) = (Authority::new("Server CA"), Authority::new("Devices"));
+    let setup = Setup::bare(&one("verify = verify_none"));
+    setup.file("ca.pem", devices.pem());
+    ca.server(&[name::DEFAULT]).write(setup.dir.path(), "server");
+    let broker = setup.start();
+    let clients = [tls::naming(name::DEFAULT), tls::naming(name::DEFAULT).tls12()].map(|offer| offer.returning());
+    let come = |wanted: Option<bool>, what: &str| {
+        for client in &clients {
+            let (entry, resumed, line) = comes_back(&broker, client);
+            assert_eq!(resumed, wanted, "{what}: {entry:?}, {line:?}");
+        }
+    };
+    come(Some(false), "the first time");
+    come(Some(true), "the neighbour");
+
+    let mark = broker.journal.mark();
+    ca.server(&[name::DEFAULT]).write(broker.dir(), "server");
+    broker.journal.expect(mark, "the new certificate", |line| line.says("certificate renewed"));
+    come(Some(false), "another certificate of the same name");
+    come(Some(true), "the neighbour");
+
+    let reload = |options: &str| reload(&broker, &one(options));
+    reload("verify = verify_none");
+    come(Some(true), "nothing has changed");
+    reload("verify = verify_none, versions = [tlsv1.3, tlsv1.2], handshake_timeout = 7s, honor_cipher_order = false");
+    come(Some(false), "other settings");
+    come(Some(true), "the neighbour");
+    reload("verify = verify_peer, fail_if_no_peer_cert = true");
+    for client in &clients {
+        let (entry, _, line) = comes_back(&broker, client);
+        assert!(!entry.is_admitted() && line.text("detail").contains("sent no certificate"), "{entry:?}, {line:?}");
+    }
+    assert_alive(&broker);
+}
+
+#[test]
+fn h_13_a_certificate_that_was_revoked_since_does_not_come_back() {
+    let (ca, devices) = (Authority::new("Server CA"), Authority::new("Devices"));
+    let setup = Setup::bare(&one(
+        "verify = verify_peer, fail_if_no_peer_cert = true, enable_crl_check = true, crl { files = [\"devices.crl\"] }",
+    ));
+    setup.file("ca.pem", devices.pem());
+    setup.file("devices.crl", devices.crl(&Crl::of(&[])));
+    ca.server(&[name::DEFAULT]).write(setup.dir.path(), "server");
+    let broker = setup.start();
+    let (revoked, neighbour) = (devices.device("h13"), devices.device("h13-neighbour"));
+    let offer = tls::naming(name::DEFAULT).showing(&revoked);
+    let clients = [offer.clone(), offer.clone().tls12()].map(|offer| offer.returning());
+    let spared = tls::naming(name::DEFAULT).showing(&neighbour).returning();
+    for client in clients.iter().chain([&spared]) {
+        for resumed in [false, true] {
+            assert_eq!(comes_back(&broker, client).1, Some(resumed));
+        }
+    }
+    broker.setup.file("devices.crl", devices.crl(&Crl::of(&[revoked.leaf()])));
+    let end = Instant::now() + SEEN_WITHIN;
+    while offer.enter(broker.address("ssl:one"), &Connect::new(V5, unique("h13"))).is_admitted() {
+        assert!(Instant::now() < end, "the new list is not seen");
+    }
+    for client in &clients {
+        let (entry, _, line) = comes_back(&broker, client);
+        assert!(!entry.is_admitted(), "{entry:?}");
+        assert!(line.raw.contains("\"resumed\":true"), "it came back by its session: {line:?}");
+        assert!(line.text("detail").contains("revoked"), "{line:?}");
+    }
+    assert_eq!(comes_back(&broker, &spared).1, Some(true), "the neighbour");
+    assert_alive(&broker);
+}
+
+#[test]
+fn h_13_rules_that_changed_since_say_who_comes_back() {
+    let (ca, devices) = (Authority::new("Server CA"), Authority::new("Devices"));
+    let config = |rule: &str| {
+        let listener = one("verify = verify_peer, fail_if_no_peer_cert = true");
+        let plugins = [entry("sni-selector", ""), mtls_identity(rule)].join("\n");
+        format!("{listener}\nlisteners.ssl.one.plugins = [\n{plugins}\n]\n")
+    };
+    let setup = Setup::bare(&config(r#"{ source = "subject.cn", set = "username" }"#));
+    setup.file("ca.pem", devices.pem());
+    ca.server(&[name::DEFAULT]).write(setup.dir.path(), "server");
+    let broker = setup.start();
+    let offer = tls::naming(name::DEFAULT).showing(&devices.device("h13"));
+    let clients = [offer.clone(), offer.tls12()].map(|offer| offer.returning());
+    let come = |username: &str, wanted: bool| {
+        for client in &clients {
+            let (_, resumed, line) = comes_back(&broker, client);
+            assert_eq!((resumed, line.text("username").as_str()), (Some(wanted), username), "{line:?}");
+        }
+    };
+    come("h13", false);
+    come("h13", true);
+    reload(
+        &broker,
+        &config(r#"{ source = "subject.cn", match = "(.*)", template = "device-${1}", set = "username" }"#),
+    );
+    come("device-h13", true);
+    reload(&broker, &config(r#"{ source = "san.uri", set = "username" }"#));
+    for client in &clients {
+        let (entry, _, line) = comes_back(&broker, client);
+        assert!(!entry.is_admitted() && line.raw.contains("\"resumed\":true"), "{entry:?}, {line:?}");
+    }
+    assert_alive(&broker);
 }
