@@ -6,18 +6,19 @@
 
 mod scope;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_config::{Config, Loaded, Problem};
+use postern_identity::BundleRef;
 use postern_tls::Bundle;
 
 use crate::clock::now_unix_s;
 use crate::door::Door;
 use crate::metrics::{Metrics, Reloaded};
 use crate::policy::ListenerPolicy;
-use crate::revalidation::Revalidation;
+use crate::revalidation::{Affected, Revalidation};
 use crate::stage::stamps::Stamps;
 use crate::stage::{Renewal, Stager, Which};
 use crate::stapling::Keeper;
@@ -25,8 +26,9 @@ use crate::stapling::Keeper;
 /// From one look at the files to the next. A look at all costs a file about a microsecond.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A pause is at least so many times as long as the look before it, so that looking at many files costs 2 % of a core.
-const PAUSE_PER_LOOK: u32 = 50;
+/// A pause is at least so many times as long as the look before it, so that looking at very many files costs 5 % of a core
+/// at most.
+const PAUSE_PER_LOOK: u32 = 20;
 
 /// Files that changed must be quiet for so long.
 const SETTLED_AFTER: Duration = Duration::from_millis(250);
@@ -34,6 +36,9 @@ const SETTLED_AFTER: Duration = Duration::from_millis(250);
 /// How often what was read for a SIGHUP is read again because a file changed meanwhile. What is served then is looked at
 /// again as any change is.
 const STAGED_AGAIN_MAX: usize = 20;
+
+/// So long a replaced bundle, and with it its key, is held beyond its last handshake.
+const SHED_EVERY: Duration = Duration::from_secs(30);
 
 /// Renewed bundles of one listener that are told one by one.
 const RENEWED_TOLD_MAX: usize = 100;
@@ -52,6 +57,7 @@ pub struct Reloader {
     /// Files as they were found last, while they differ from what was read.
     unsettled: Option<Stamps>,
     next_look: Instant,
+    next_shed: Instant,
     /// What is wrong with certificates and has been told.
     told: BTreeSet<String>,
 }
@@ -75,6 +81,7 @@ impl Reloader {
             config,
             unsettled: None,
             next_look: Instant::now() + LOOK_EVERY,
+            next_shed: Instant::now() + SHED_EVERY,
             told: BTreeSet::new(),
         }
     }
@@ -86,25 +93,38 @@ impl Reloader {
 
     /// Looks at the files of certificates, and serves new ones. Blocks its thread while it reads.
     pub async fn look(&mut self) {
+        self.shed();
         let began = Instant::now();
-        let now = self.stager.read().now();
+        let is_current = self.stager.read().are_current();
         let took = began.elapsed();
-        let is_settled = self.unsettled.as_ref() == Some(&now);
-        if now == *self.stager.read() {
+        if is_current {
             self.unsettled = None;
-        } else if is_settled {
-            self.renew(now).await;
         } else {
-            self.unsettled = Some(now);
+            let now = self.stager.read().now();
+            if self.unsettled.as_ref() == Some(&now) {
+                self.renew(now).await;
+            } else {
+                self.unsettled = Some(now);
+            }
         }
         let pause = if self.unsettled.is_some() { SETTLED_AFTER } else { LOOK_EVERY.max(took * PAUSE_PER_LOOK) };
         self.next_look = Instant::now() + pause;
     }
 
+    /// The keys of replaced bundles do not wait in memory for a table to grow.
+    fn shed(&mut self) {
+        if self.next_shed <= Instant::now() {
+            self.next_shed = Instant::now() + SHED_EVERY;
+            for tls in self.serving().iter().filter_map(|policy| policy.tls()) {
+                tls.configs.shed();
+            }
+        }
+    }
+
     async fn renew(&mut self, files: Stamps) {
         let serving = self.serving();
         let renewal = self.stager.renew(&self.config, &serving, now_unix_s(), files).await;
-        if self.stager.read().now() != *self.stager.read() {
+        if !self.stager.read().are_current() {
             // It may be a mixture of old and new.
             self.unsettled = Some(Stamps::default());
             return;
@@ -146,7 +166,7 @@ impl Reloader {
         let serving = self.serving();
         let mut staged = self.stager.stage(&config, Which::Enabled, now_unix_s(), &serving).await;
         for _ in 0..STAGED_AGAIN_MAX {
-            if staged.is_err() || self.stager.read().now() == *self.stager.read() {
+            if staged.is_err() || self.stager.read().are_current() {
                 break;
             }
             // A file changed under it: what was read may be a mixture.
@@ -194,12 +214,31 @@ impl Reloader {
             let Some(door) = self.doors.iter().find(|door| door.id == policy.id) else { continue };
             let before = door.policy();
             door.serve_by(policy);
-            self.keeper.keep(&door.policy());
-            tell_renewed(&before, &door.policy());
+            let now = door.policy();
+            self.keeper.keep(&now);
+            // Who is in was let in by what was trusted before.
+            if let Some(bundles) = affected(&before, &now) {
+                self.revalidation.begin_epoch_of(Affected { door: Arc::clone(door), bundles });
+            }
+            tell_renewed(&before, &now);
         }
-        // Who is in was let in by what was trusted before.
-        self.revalidation.begin_epoch();
     }
+}
+
+/// The bundles whose clients may not be let in any more: none where a new certificate is all that is new, `Some(None)` for
+/// all.
+#[allow(clippy::option_option, reason = "nobody, some, or everybody")]
+fn affected(before: &ListenerPolicy, now: &ListenerPolicy) -> Option<Option<HashSet<BundleRef>>> {
+    let (before, now) = (before.tls()?, now.tls()?);
+    if !Arc::ptr_eq(&before.configs, &now.configs) {
+        return Some(None);
+    }
+    let cas = |bundle: &Bundle| bundle.client_cas().iter().map(|ca| ca.fingerprint).collect::<Vec<_>>();
+    let is_trusted_as_before =
+        |bundle: &&Arc<Bundle>| now.keyring.bundle(bundle.name()).is_some_and(|now| cas(now) == cas(bundle));
+    let changed = before.keyring.bundles().filter(|bundle| !is_trusted_as_before(bundle));
+    let changed: HashSet<BundleRef> = changed.map(|bundle| bundle.name().clone()).collect();
+    (!changed.is_empty()).then_some(Some(changed))
 }
 
 /// Which bundles of a listener are other ones than before.

@@ -8,7 +8,8 @@
 //! A client whose bundle its listener has no more stays as long as another bundle of the same namespace vouches for it.
 //! Trust is never another tenant's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,6 +33,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// From one judgement of a connection to the next, in milliseconds, unless what is trusted changes.
 const PAUSE_MS: u64 = 1000;
+
+/// Changes that wait together; one more, and everybody is judged again.
+const AFFECTED_MAX: usize = 64;
+
+/// Connections looked at while the table is locked: less than a millisecond.
+const LOOKED_AT_ONCE: usize = 1024;
 
 /// Connections judged in one piece: some milliseconds of one processor.
 const SLICE: usize = 32;
@@ -83,7 +90,26 @@ pub(crate) struct Revalidation {
     /// Grows when what is trusted has changed.
     epoch: AtomicU64,
     members: Mutex<Members>,
+    /// Who is to be judged again.
+    pending: Mutex<Pending>,
     changed: Notify,
+}
+
+/// Whom a change of what is trusted may concern.
+#[derive(Default)]
+enum Pending {
+    #[default]
+    Nobody,
+    /// At most [`AFFECTED_MAX`].
+    Some(Vec<Affected>),
+    Everybody,
+}
+
+/// A door at which something else is trusted than before.
+pub(crate) struct Affected {
+    pub(crate) door: Arc<Door>,
+    /// Whose clients are concerned; none is everybody's.
+    pub(crate) bundles: Option<HashSet<BundleRef>>,
 }
 
 #[derive(Default)]
@@ -130,6 +156,25 @@ impl Revalidation {
 
     /// What is trusted has changed: everybody is judged again.
     pub(crate) fn begin_epoch(&self) {
+        self.begin(Pending::Everybody);
+    }
+
+    /// What is trusted has changed at this door: whom it concerns is judged again.
+    pub(crate) fn begin_epoch_of(&self, affected: Affected) {
+        self.begin(Pending::Some(vec![affected]));
+    }
+
+    fn begin(&self, more: Pending) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        *pending = match (std::mem::take(&mut *pending), more) {
+            (Pending::Some(mut all), Pending::Some(more)) if all.len() + more.len() <= AFFECTED_MAX => {
+                all.extend(more);
+                Pending::Some(all)
+            }
+            (Pending::Nobody, more) | (more, Pending::Nobody) => more,
+            _ => Pending::Everybody,
+        };
+        drop(pending);
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_one();
     }
@@ -151,7 +196,6 @@ impl Revalidation {
 
     /// Judges whoever is due, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut seen = self.epoch();
         loop {
             tokio::select! {
                 biased;
@@ -159,24 +203,32 @@ impl Revalidation {
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            let epoch = self.epoch();
-            if epoch != seen {
-                seen = epoch;
-                self.judge_all(&stop).await;
-            }
+            let pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            self.judge_affected(&pending, &stop).await;
             self.judge_due(&stop).await;
         }
     }
 
     /// In the order of connections, which are numbered as they come: who comes meanwhile knows what is trusted.
-    async fn judge_all(self: &Arc<Self>, stop: &watch::Receiver<bool>) {
-        let mut after = None;
+    async fn judge_affected(self: &Arc<Self>, pending: &Pending, stop: &watch::Receiver<bool>) {
+        if matches!(pending, Pending::Nobody) {
+            return;
+        }
+        let mut after = Bound::Unbounded;
         self.in_slices(stop, |members| {
-            let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-            let slice = members.by_connection.range((from, std::ops::Bound::Unbounded)).take(SLICE);
-            let slice: Vec<_> = slice.map(|(connection, member)| (*connection, Arc::clone(member))).collect();
-            after = slice.last().map(|(connection, _)| *connection).or(after);
-            slice
+            let mut slice = Vec::new();
+            let mut is_end = true;
+            for (connection, member) in members.by_connection.range((after, Bound::Unbounded)).take(LOOKED_AT_ONCE) {
+                after = Bound::Excluded(*connection);
+                is_end = false;
+                if pending.concerns(member) {
+                    slice.push((*connection, Arc::clone(member)));
+                    if slice.len() == SLICE {
+                        break;
+                    }
+                }
+            }
+            (!is_end).then_some(slice)
         })
         .await;
     }
@@ -189,8 +241,8 @@ impl Revalidation {
             for &(_, connection) in &due {
                 members.set_due(connection, u64::MAX);
             }
-            let found = due.into_iter().map(|(_, connection)| connection);
-            found.filter_map(|id| Some((id, Arc::clone(members.by_connection.get(&id)?)))).collect()
+            let found = due.iter().filter_map(|(_, id)| Some((*id, Arc::clone(members.by_connection.get(id)?))));
+            (!due.is_empty()).then(|| found.collect())
         })
         .await;
     }
@@ -199,14 +251,15 @@ impl Revalidation {
     async fn in_slices(
         self: &Arc<Self>,
         stop: &watch::Receiver<bool>,
-        mut next: impl FnMut(&mut Members) -> Vec<(ConnId, Arc<Member>)>,
+        mut next: impl FnMut(&mut Members) -> Option<Vec<(ConnId, Arc<Member>)>>,
     ) {
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).div_ceil(2);
         let mut running = JoinSet::new();
         loop {
-            let slice = next(&mut self.lock());
-            if slice.is_empty() || *stop.borrow() {
-                break;
+            let Some(slice) = next(&mut self.lock()).filter(|_| !*stop.borrow()) else { break };
+            if slice.is_empty() {
+                tokio::task::yield_now().await;
+                continue;
             }
             if running.len() >= at_once {
                 running.join_next().await;
@@ -239,6 +292,26 @@ impl Revalidation {
 
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn concerns(&self, member: &Member) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Some(all) => all.iter().any(|affected| affected.concerns(member)),
+            Self::Everybody => true,
+        }
+    }
+}
+
+impl Affected {
+    fn concerns(&self, member: &Member) -> bool {
+        let Some(presented) = &member.credential.certificate else { return false };
+        let Some(bundles) = &self.bundles else { return Arc::ptr_eq(&self.door, &member.door) };
+        // A bundle that is gone is one of those, or went before, and others vouch for its clients.
+        let is_gone = || self.door.policy().tls().is_none_or(|tls| tls.keyring.bundle(&presented.bundle).is_none());
+        Arc::ptr_eq(&self.door, &member.door) && (bundles.contains(&presented.bundle) || is_gone())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::durability::Durability;
 use crate::policy::{Decisions, Entrance, ListenerPolicy, TlsGate, client_auth};
 use crate::revocation::{Lists, Opened};
 use crate::tenants::TenantPolicies;
-use bundles::{Bundles, Found, Known};
+use bundles::{Bundles, Found, Memory};
 pub(crate) use bundles::{read_file, shown};
 pub(crate) use limits::of_tenants as tenants_of;
 use plugins::Plugins;
@@ -72,19 +72,18 @@ pub async fn stage(config: &Config, host: &Host, which: Which, now_unix_s: i64) 
 /// Stages, and remembers what it read, so that what did not change is not made anew when something else does.
 pub struct Stager {
     host: Host,
-    known: Known,
-    read: Stamps,
+    memory: Memory,
 }
 
 impl Stager {
     /// Remembers nothing.
     pub fn new(host: Host) -> Self {
-        Self { host, known: Known::new(), read: Stamps::default() }
+        Self { host, memory: Memory::default() }
     }
 
     /// The files that the bundles of the last time were read from, as they were before.
     pub(crate) fn read(&self) -> &Stamps {
-        &self.read
+        &self.memory.read
     }
 
     /// Stages every listener and collects every problem. What `serving` has made for bundles that are the same is taken
@@ -96,8 +95,8 @@ impl Stager {
         now_unix_s: i64,
         serving: &[Arc<ListenerPolicy>],
     ) -> Result<Staged, Vec<Problem>> {
-        let (staged, found) = stage_all(config, &self.host, which, now_unix_s, (&self.known, serving)).await?;
-        (self.known, self.read) = (found.known, found.read);
+        let (staged, found) = stage_all(config, &self.host, which, now_unix_s, (&self.memory, serving)).await?;
+        self.memory = found.memory;
         Ok(staged)
     }
 }
@@ -107,9 +106,9 @@ async fn stage_all(
     host: &Host,
     which: Which,
     now_unix_s: i64,
-    (known, serving): (&Known, &[Arc<ListenerPolicy>]),
+    (before, serving): (&Memory, &[Arc<ListenerPolicy>]),
 ) -> Result<(Staged, Found), Vec<Problem>> {
-    let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, known);
+    let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, before, None);
     let mut lists = Opened::new(config.crl_cache, now_unix_s, serving);
     let mut problems = Vec::new();
     let mut warnings = Vec::new();

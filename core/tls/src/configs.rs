@@ -178,6 +178,11 @@ impl ServerConfigs {
         self.find_or_make(bundle, wish, |made| Arc::clone(&made.config))
     }
 
+    /// Lets go of what was made for bundles that are no more, and so of their keys.
+    pub fn shed(&self) {
+        self.made.write().unwrap_or_else(PoisonError::into_inner).retain(|_, made| made.bundle.strong_count() > 0);
+    }
+
     /// The verdict of now on what a client presented, its own certificate first, as a new handshake would have it. A
     /// resumed handshake verifies nothing itself. None where nothing was presented, or nothing is asked for.
     ///

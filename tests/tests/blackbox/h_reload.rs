@@ -12,8 +12,9 @@ use postern_tests::broker::{Broker, Setup};
 use postern_tests::http::Scrape;
 use postern_tests::pki::{Authority, Credentials};
 use postern_tests::raw::{self, RawClient};
-use postern_tests::tls::{self, Offer, TlsStream};
+use postern_tests::tls::{self, Offer, Returning, TlsStream};
 use postern_tests::wire::{Connect, V3_1_1, V5};
+use rustls::HandshakeKind;
 
 use crate::fixture::{REQUIRED, entry, mtls_identity};
 use crate::frames::Frames;
@@ -226,6 +227,63 @@ fn h_17_half_a_set_is_refused_once_and_its_neighbour_and_the_whole_one_are_serve
     let lines = broker.journal.since(mark);
     assert_eq!(lines.iter().filter(|line| told(line) && line.text("level") == "ERROR").count(), 1, "{lines:#?}");
     assert!(lines.iter().all(|line| !line.raw.contains("PRIVATE KEY")));
+    assert_alive(&broker);
+}
+
+#[test]
+fn h_12_a_ticket_dies_with_its_bundle_and_outlives_a_change_of_its_neighbour() {
+    let root = Authority::new("Rotation");
+    let plugins = [entry("namespace-lookup", ""), entry("sni-selector", "")].join("\n");
+    let setup = Setup::new(&format!(
+        "listeners.ssl.managed {{ bind = \"127.0.0.1:0\", max_unauthenticated_per_address = 1000
+           ssl_options {{ session_tickets = stateless
+             managed_certs = [{{ bundle_name = rotated }}, {{ bundle_name = other, sni = other.example.org }}] }}
+           plugins = [{plugins}] }}"
+    ));
+    generation(&root).write_bundle(setup.dir.path(), "global", "rotated", None);
+    root.server(&["other.example.org"]).write_bundle(setup.dir.path(), "global", "other", None);
+    let broker = setup.start();
+    let address = broker.address("ssl:managed");
+    let is_resumed = |client: &Returning| {
+        let (_, entry) = client.enter_from(address, &Connect::new(V5, unique("h12")));
+        let mut client = entry.admitted();
+        client.ping();
+        let kind = client.stream.conn.handshake_kind();
+        client.leave();
+        kind == Some(HandshakeKind::Resumed)
+    };
+    let (rotated, other) = (tls::naming(NAME).returning(), tls::naming("other.example.org").returning());
+    for client in [&rotated, &other] {
+        assert!(!is_resumed(client) && is_resumed(client), "what is switched on");
+    }
+    let next = generation(&root);
+    next.write_bundle(broker.dir(), "global", "rotated", None);
+    await_served(address, &next);
+    assert!(!is_resumed(&rotated), "a session of the bundle of before");
+    assert!(is_resumed(&rotated) && is_resumed(&other));
+    let text = fs::read_to_string(broker.dir().join("postern.conf")).unwrap();
+    hang_up(&broker, &text, IN_FORCE);
+    assert!(is_resumed(&rotated) && is_resumed(&other), "the configuration is the same");
+    assert_alive(&broker);
+}
+
+#[test]
+fn h_17_a_key_of_another_certificate_is_refused_and_the_right_one_is_served() {
+    let root = Authority::new("Rotation");
+    let (broker, first) = rotating(&root);
+    let mounted = broker.address("ssl:mounted");
+    let secret = broker.dir().join("secret");
+    let (next, stranger) = (generation(&root), generation(&root));
+    mount_secret(&secret, 1, &[("tls.crt", &next.chain_pem()), ("tls.key", &stranger.key_pem())]);
+    let line = broker.journal.expect(0, "the key does not fit", |line| line.text("message").contains("private key: "));
+    assert!(line.text("message").contains("listeners.ssl.mounted.ssl_options"), "{line:?}");
+    assert_eq!(chain_at(mounted), chain(&first));
+    mount_secret(&secret, 2, &[("tls.crt", &next.chain_pem()), ("tls.key", &next.key_pem())]);
+    await_served(mounted, &next);
+    // No certificate at all.
+    mount_secret(&secret, 3, &[("tls.crt", "nothing"), ("tls.key", &next.key_pem())]);
+    broker.journal.expect(0, "no certificate", |line| line.text("message").contains("certificate chain: "));
+    assert_eq!(chain_at(mounted), chain(&next));
     assert_alive(&broker);
 }
 

@@ -18,7 +18,9 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Bundles by the SHA-256 of their name and texts. One that says what it said stays the same bundle, and what was made
 /// for it stays good.
-pub(super) type Known = HashMap<[u8; digest::SHA256_OUTPUT_LEN], KnownBundle>;
+pub(super) type Known = HashMap<Digest, KnownBundle>;
+
+type Digest = [u8; digest::SHA256_OUTPUT_LEN];
 
 /// A bundle, and what there was to say of it when it was read.
 #[derive(Clone)]
@@ -33,17 +35,27 @@ pub(super) struct Bundles<'k> {
     now_unix_s: i64,
     managed: HashMap<BundleRef, Result<Arc<Bundle>, Problem>>,
     /// Those of the last time.
-    known: &'k Known,
+    before: &'k Memory,
+    /// The files of the last time as they are now, where that was looked at.
+    files: Option<&'k Stamps>,
     found: Found,
+}
+
+/// What was read, for the next time.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// All bundles.
+    pub(super) known: Known,
+    /// What the managed ones said.
+    managed: HashMap<BundleRef, Digest>,
+    /// The files that were looked for, as they were before they were read.
+    pub(super) read: Stamps,
 }
 
 /// What came of reading.
 #[derive(Default)]
 pub(super) struct Found {
-    /// All that were read.
-    pub(super) known: Known,
-    /// The files that were looked for, as they were before they were read.
-    pub(super) read: Stamps,
+    pub(super) memory: Memory,
     /// Of the bundles that were not known.
     pub(super) warnings: Vec<Problem>,
     /// Why bundles that are served cannot be read any more.
@@ -59,9 +71,9 @@ struct Texts {
 }
 
 impl<'k> Bundles<'k> {
-    pub(super) fn new(data_dir: &Path, now_unix_s: i64, known: &'k Known) -> Self {
+    pub(super) fn new(data_dir: &Path, now_unix_s: i64, before: &'k Memory, files: Option<&'k Stamps>) -> Self {
         let certs_dir = data_dir.join("certs");
-        Self { certs_dir, now_unix_s, managed: HashMap::new(), known, found: Found::default() }
+        Self { certs_dir, now_unix_s, managed: HashMap::new(), before, files, found: Found::default() }
     }
 
     pub(super) fn into_found(self) -> Found {
@@ -141,6 +153,9 @@ impl<'k> Bundles<'k> {
             Namespace::Tenant(tenant) => self.certs_dir.join("ns").join(tenant.as_str()),
         }
         .join(name.name.as_str());
+        if let Some(bundle) = self.unchanged(name, &dir) {
+            return Ok(bundle);
+        }
         let texts = self.read_dir(&dir).map_err(|text| Problem {
             path: path.to_owned(),
             at: at.clone(),
@@ -150,7 +165,23 @@ impl<'k> Bundles<'k> {
                 dir.display()
             )),
         })?;
-        self.parse(name.clone(), &texts, path, at, &dir.display().to_string())
+        let bundle = self.parse(name.clone(), &texts, path, at, &dir.display().to_string())?;
+        self.found.memory.managed.insert(name.clone(), texts.digest(name));
+        Ok(bundle)
+    }
+
+    /// The bundle of the last time, where none of its files has changed since: among thousands, all but one.
+    fn unchanged(&mut self, name: &BundleRef, dir: &Path) -> Option<Arc<Bundle>> {
+        let (digest, files) = (self.before.managed.get(name)?, self.files?);
+        let known = self.before.known.get(digest)?;
+        if self.before.read.below(dir).ne(files.below(dir)) {
+            return None;
+        }
+        let memory = &mut self.found.memory;
+        memory.read.copy_below(dir, files);
+        memory.managed.insert(name.clone(), *digest);
+        memory.known.insert(*digest, known.clone());
+        Some(Arc::clone(&known.bundle))
     }
 
     fn files(
@@ -179,13 +210,13 @@ impl<'k> Bundles<'k> {
         from: &str,
     ) -> Result<Arc<Bundle>, Problem> {
         let digest = texts.digest(&name);
-        if let Some(known) = self.known.get(&digest) {
-            self.found.known.insert(digest, known.clone());
+        if let Some(known) = self.before.known.get(&digest) {
+            self.found.memory.known.insert(digest, known.clone());
             return Ok(Arc::clone(&known.bundle));
         }
         let hint = Some(format!("read from {from}"));
         let problem = |text: String| Problem { path: path.to_owned(), at: at.clone(), text, hint: hint.clone() };
-        let known = match self.found.known.entry(digest) {
+        let known = match self.found.memory.known.entry(digest) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
                 let set = PemSet {
@@ -207,7 +238,7 @@ impl<'k> Bundles<'k> {
     fn read_dir(&mut self, dir: &Path) -> Result<Texts, String> {
         let mut optional = |name: &str| {
             let file = dir.join(name);
-            self.found.read.note(&file);
+            self.found.memory.read.note(&file);
             match file.try_exists() {
                 Ok(false) => Ok(None),
                 _ => read_file(&file, PEM_BYTES_MAX).map(Some),
@@ -243,14 +274,14 @@ impl<'k> Bundles<'k> {
     }
 
     fn read_pem(&mut self, file: &Path) -> Result<Vec<u8>, String> {
-        self.found.read.note(file);
+        self.found.memory.read.note(file);
         read_file(file, PEM_BYTES_MAX)
     }
 }
 
 impl Texts {
     /// Of everything that a bundle is made of, and its name.
-    fn digest(&self, name: &BundleRef) -> [u8; digest::SHA256_OUTPUT_LEN] {
+    fn digest(&self, name: &BundleRef) -> Digest {
         let Self { chain, key, ca, password } = self;
         let mut context = digest::Context::new(&digest::SHA256);
         let name = name.to_string();

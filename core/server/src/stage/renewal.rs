@@ -34,8 +34,8 @@ impl Stager {
         now_unix_s: i64,
         files: Stamps,
     ) -> Renewal {
-        let known = std::mem::take(&mut self.known);
-        let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, &known);
+        let before = std::mem::take(&mut self.memory);
+        let mut bundles = Bundles::new(&config.node.data_dir, now_unix_s, &before, Some(&files));
         let (mut policies, mut refused, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         let mut stapled = Subjects::default();
         for policy in serving {
@@ -52,12 +52,13 @@ impl Stager {
         }
         let mut found = bundles.into_found();
         refused.append(&mut found.refused);
-        found.read.absorb(files);
+        let memory = &mut found.memory;
         if !refused.is_empty() {
             // Where a file is put back to what is served still, it is the bundle that is served.
-            found.known.extend(known.into_iter().filter(|(_, known)| Arc::strong_count(&known.bundle) > 1));
+            memory.known.extend(before.known.into_iter().filter(|(_, known)| Arc::strong_count(&known.bundle) > 1));
         }
-        (self.known, self.read) = (found.known, found.read);
+        memory.read.absorb(files);
+        self.memory = found.memory;
         warnings.append(&mut found.warnings);
         Renewal { policies, refused, warnings }
     }

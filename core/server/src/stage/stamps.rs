@@ -35,6 +35,21 @@ impl Stamps {
         Self(self.0.keys().map(|path| (path.clone(), look(path))).collect())
     }
 
+    /// Whether they all are as they were found.
+    pub(crate) fn are_current(&self) -> bool {
+        self.0.iter().all(|(path, stamp)| look(path) == *stamp)
+    }
+
+    /// The files in a directory.
+    pub(super) fn below(&self, dir: &Path) -> impl Iterator<Item = (&PathBuf, &Option<Stamp>)> {
+        self.0.range(dir.to_owned()..).take_while(move |(path, _)| path.starts_with(dir))
+    }
+
+    /// Takes over what another one knows of the files in a directory.
+    pub(super) fn copy_below(&mut self, dir: &Path, other: &Self) {
+        self.0.extend(other.below(dir).map(|(path, stamp)| (path.clone(), *stamp)));
+    }
+
     /// Adds the files that only `other` knows.
     pub(crate) fn absorb(&mut self, other: Self) {
         for (path, stamp) in other.0 {
