@@ -10,6 +10,7 @@ mod source;
 mod standing;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub(crate) use source::{Figures, Place, Source};
 use standing::Standings;
 use watch::each_once;
 pub(crate) use watch::keep_up;
+
+/// Most client CAs of a listener of which it is told that there is no list of them.
+const MAX_UNCOVERED_TOLD: usize = 8;
 
 /// What a listener judges client certificates by, and where it comes from.
 pub(crate) struct Lists {
@@ -113,6 +117,16 @@ impl Opened {
         if !problems.is_empty() {
             return Err(problems);
         }
+        if crl.urls.is_empty() {
+            let text = |fault| format!("{fault}: clients that it issued will be refused");
+            let faults = uncovered(keyring, &sources).into_iter();
+            warnings.extend(faults.map(|fault| Problem {
+                path: path.clone(),
+                at: crl.at.clone(),
+                text: text(fault),
+                hint: None,
+            }));
+        }
         let outdated = match crl.outdated {
             OutdatedCrl::Refuse => Outdated::Refuse,
             OutdatedCrl::Grace(grace) => Outdated::Grace(grace),
@@ -151,6 +165,13 @@ impl Opened {
         }
         Ok((source, doubts))
     }
+}
+
+/// The client CAs that files and directories leave out, some of them.
+fn uncovered(keyring: &Keyring, sources: &[Arc<Source>]) -> BTreeSet<String> {
+    let lists: Vec<_> = sources.iter().flat_map(|source| source.lists().to_vec()).collect();
+    let faults = keyring.bundles().flat_map(|bundle| postern_tls::crl::uncovered(bundle, &lists));
+    faults.map(|fault| fault.to_string()).take(MAX_UNCOVERED_TOLD).collect()
 }
 
 /// All that a listener names, each with its place and its path in the configuration.

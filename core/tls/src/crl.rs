@@ -6,6 +6,7 @@
 //!
 //! - [`Revocation`]: the lists of one listener, which can be replaced at any time, and the verdict on a path.
 //! - [`RevocationList`]: one list, read from DER or PEM.
+//! - [`uncovered`]: the client CAs that a set of lists leaves out.
 //! - [`NotGood`]: why a path is refused.
 
 mod der;
@@ -17,5 +18,5 @@ mod verdict;
 
 pub use file::{CrlFile, CrlFileFault, MAX_CRL_BYTES};
 pub use list::{CrlFault, RevocationList, UnusableList};
-pub use revocation::{Outdated, Revocation};
+pub use revocation::{Outdated, Revocation, uncovered};
 pub use verdict::{NotGood, RevocationFault};

@@ -179,7 +179,16 @@ fn h_02_a_start_without_lists_is_refused() {
 fn h_02_without_a_list_of_its_issuer_nobody_is_let_in() {
     let fleet = Fleet::new();
     let setup = fleet.setup("files = [root.crl]");
+    // Of the client CA itself, the check can tell.
+    let told = "clients that it issued will be refused";
+    setup.file("root.crl", fleet.plant_crl());
+    let text = setup.check().text;
+    assert!(text.contains(&format!("no revocation list of CN=Fleet is loaded: {told}")), "{text}");
+    setup.file("root.crl", Authority::new("Fleet").crl(&Crl::of(&[])));
+    let text = setup.check().text;
+    assert!(text.contains("under the name of CN=Fleet is signed with its key") && text.contains(told), "{text}");
     setup.file("root.crl", fleet.root_crl());
+    assert!(!setup.check().text.contains(told));
     let broker = setup.start();
     for listener in ["ssl:checked", "wss:checked"] {
         let (alert, detail) = refused(&broker, listener, &fleet.neighbour);

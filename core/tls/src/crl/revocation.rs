@@ -195,6 +195,22 @@ impl Revocation {
     }
 }
 
+/// The client CAs of the bundle of which there is no list that they signed: whoever they issued is refused.
+pub fn uncovered(bundle: &Bundle, lists: &[Arc<RevocationList>]) -> Vec<RevocationFault> {
+    let anchors = bundle.trust().into_iter().flat_map(|trust| trust.all());
+    let fault = |facts: &Arc<CertFacts>| {
+        let (_, cert) = X509Certificate::from_der(&facts.der).ok()?;
+        let issuer = || Refusal::foreign(&facts.subject_dn);
+        let mut own = lists.iter().filter(|list| list.issuer() == cert.subject().as_raw()).peekable();
+        if own.peek().is_none() {
+            return Some(RevocationFault::NoList { issuer: issuer() });
+        }
+        let is_signed = own.any(|list| list.is_signed_by(cert.public_key().raw));
+        (!is_signed).then(|| RevocationFault::NotSigned { issuer: issuer() })
+    };
+    anchors.filter_map(fault).collect()
+}
+
 fn remember(issuers: &mut HashMap<[u8; 32], Arc<CertFacts>>, facts: &Arc<CertFacts>) {
     if issuers.len() < MAX_ISSUERS {
         issuers.entry(facts.spki_sha256).or_insert_with(|| Arc::clone(facts));
