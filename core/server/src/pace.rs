@@ -1,88 +1,69 @@
-//! When something is asked for again that is kept up to date from elsewhere.
+//! When a responder, or an address with revocation lists, is asked again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+/// One that gives the same answer again and again, up to its end, is asked no more often than this.
+const LEAST: Duration = Duration::from_secs(5);
 /// After the first failure; it doubles with each further one.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// No more doublings: half a year would be reached.
-const MAX_DOUBLINGS: u32 = 24;
-/// By how much a wait is longer or shorter, in percent, so that many who began together do not come together.
-const JITTER_PERCENT: u32 = 10;
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// More doublings than any pause can have.
+const DOUBLINGS_MAX: u32 = 20;
 
-/// The times at which one address is asked.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    due: Instant,
-    failures: u32,
+/// The pause after an answer that holds for so many seconds from now. It ends before half of them are over, so that half
+/// of the validity is left for those that are out of order.
+pub(crate) fn after_answer(refresh: Duration, holds_s: i64) -> Duration {
+    let half = Duration::from_secs(u64::try_from(holds_s).unwrap_or_default()) / 2;
+    spread(refresh.min(half)).max(LEAST)
 }
 
-impl Pace {
-    /// The first time is now.
-    pub(crate) fn at_once() -> Self {
-        Self { due: Instant::now(), failures: 0 }
-    }
-
-    /// Whether it is to be asked.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        now >= self.due
-    }
-
-    /// An answer came: the next time is after about so long.
-    pub(crate) fn succeeded(&mut self, wait: Duration) {
-        self.failures = 0;
-        self.wait(wait);
-    }
-
-    /// None came: the next time is sooner, and later with each failure, up to about so long.
-    pub(crate) fn failed(&mut self, longest: Duration) {
-        let doubled = FIRST_RETRY.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS));
-        self.failures = self.failures.saturating_add(1);
-        self.wait(doubled.min(longest));
-    }
-
-    fn wait(&mut self, about: Duration) {
-        self.due = Instant::now() + jittered(about, random_byte());
-    }
+/// The pause after so many failures in a row.
+pub(crate) fn after_failure(refresh: Duration, failures: u32) -> Duration {
+    let doubled = FIRST_RETRY * 2_u32.pow(failures.saturating_sub(1).min(DOUBLINGS_MAX));
+    spread(doubled.min(refresh.max(FIRST_RETRY)))
 }
 
-fn jittered(about: Duration, random: u8) -> Duration {
-    let percent = 100 - JITTER_PERCENT + u32::from(random) * 2 * JITTER_PERCENT / u32::from(u8::MAX);
-    about * percent / 100
-}
-
-fn random_byte() -> u8 {
-    let mut byte = [0];
-    // Without randomness there is no spread; everything else works.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    byte[0]
+/// From three quarters to the whole: many that began together do not ask together for ever.
+fn spread(pause: Duration) -> Duration {
+    let mut random = [u8::MAX];
+    // Without randomness, the whole pause is a good one.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    pause * 3 / 4 + pause / 4 * u32::from(random[0]) / u32::from(u8::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_differ_by_a_tenth_at_most() {
-        let about = Duration::from_secs(100);
-        assert_eq!(jittered(about, 0), Duration::from_secs(90));
-        assert_eq!(jittered(about, u8::MAX), Duration::from_secs(110));
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[track_caller]
+    fn within(pause: impl Fn() -> Duration, most: Duration) {
+        for _ in 0..100 {
+            let pause = pause();
+            assert!((most * 3 / 4..=most).contains(&pause), "{pause:?} for {most:?}");
+        }
     }
 
     #[test]
-    fn failures_are_waited_for_longer_and_longer_and_an_answer_ends_it() {
-        let longest = Duration::from_mins(15);
-        let mut pace = Pace::at_once();
-        assert!(pace.is_due(Instant::now()));
-        let mut waits = Vec::new();
-        for _ in 0..64 {
-            pace.failed(longest);
-            waits.push(pace.due.saturating_duration_since(Instant::now()));
+    fn answers_are_renewed_before_half_of_what_is_left_of_them_is_over() {
+        within(|| after_answer(5 * MINUTE, 7 * 24 * 3600), 5 * MINUTE);
+        within(|| after_answer(5 * MINUTE, 120), MINUTE);
+        within(|| after_answer(5 * MINUTE, 60), MINUTE / 2);
+        assert_eq!(after_answer(5 * MINUTE, 2), LEAST);
+        assert_eq!(after_answer(5 * MINUTE, -1), LEAST);
+        within(|| after_answer(5 * MINUTE, i64::MAX), 5 * MINUTE);
+    }
+
+    #[test]
+    fn failures_are_followed_by_longer_and_longer_pauses() {
+        for (failures, seconds) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 80), (6, 160), (7, 300), (u32::MAX, 300)] {
+            within(|| after_failure(5 * MINUTE, failures), Duration::from_secs(seconds));
         }
-        assert!(waits[0] < Duration::from_millis(1_200), "{waits:?}");
-        assert!(waits[3] > waits[0] * 4, "{waits:?}");
-        assert!(waits[63] > longest * 8 / 10 && waits[63] < longest * 12 / 10, "{waits:?}");
-        pace.succeeded(Duration::from_mins(1));
-        pace.failed(longest);
-        assert!(pace.is_due(Instant::now() + Duration::from_millis(1_200)));
+    }
+
+    #[test]
+    fn pauses_are_not_all_the_same() {
+        let pauses: std::collections::BTreeSet<_> = (0..50).map(|_| after_failure(MINUTE, 9)).collect();
+        assert!(pauses.len() > 5, "{pauses:?}");
     }
 }

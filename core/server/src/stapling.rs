@@ -2,17 +2,18 @@
 //! waits for one.
 
 mod keeper;
-mod pace;
 mod responders;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use postern_tls::{Bundle, OcspAnswer, OcspFault, OcspQuestion};
 use tokio::time::Instant;
 
+use crate::clock::now_unix_s;
 use crate::fetch::{Bounds, FetchError, Question, fetch};
+use crate::pace;
 pub(crate) use keeper::Keeper;
 pub(crate) use responders::Responders;
 
@@ -258,9 +259,4 @@ impl Subject {
             ),
         }
     }
-}
-
-fn now_unix_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

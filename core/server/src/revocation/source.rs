@@ -12,10 +12,8 @@ use postern_tls::crl::MAX_CRL_BYTES;
 use super::directory::WatchedDirectory;
 use super::file::{Look, WatchedFile, read_lists};
 use crate::fetch::{self, Bounds, FetchError, Question};
-use crate::pace::Pace;
+use crate::pace;
 
-/// An answer is fetched again when half of the time to its end is over, and not more often than this.
-const SOONEST: Duration = Duration::from_secs(1);
 /// Most lists that are held of one address, while a new one is not known to stand for the one before.
 const MAX_HELD: usize = 512;
 
@@ -59,7 +57,12 @@ struct State {
 enum Kept {
     File(WatchedFile),
     Directory(WatchedDirectory),
-    Url { pace: Pace, is_asked: bool },
+    /// When it is asked again, and how often it has failed since it last answered.
+    Url {
+        due: Instant,
+        failures: u32,
+        is_asked: bool,
+    },
 }
 
 /// For metrics.
@@ -90,7 +93,7 @@ impl Source {
         let kept = match &place {
             Place::File(_) => Kept::File(WatchedFile::default()),
             Place::Directory(_) => Kept::Directory(WatchedDirectory::default()),
-            Place::Url(_) => Kept::Url { pace: Pace::at_once(), is_asked: false },
+            Place::Url(_) => Kept::Url { due: Instant::now(), failures: 0, is_asked: false },
         };
         let state = Mutex::new(State { kept, trouble: None });
         Self {
@@ -227,7 +230,7 @@ impl Source {
     /// Whether it is an address whose turn has come. Whoever hears yes must ask it.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         match &mut self.state().kept {
-            Kept::Url { pace, is_asked } if !*is_asked && pace.is_due(now) => {
+            Kept::Url { due, is_asked, .. } if !*is_asked && now >= *due => {
                 *is_asked = true;
                 true
             }
@@ -253,16 +256,18 @@ impl Source {
         let read = answer.map_err(|error| error.to_string()).and_then(read_lists);
         let merged = read.and_then(|(new, doubts)| Ok((merge(&held, new, now_unix_s)?, doubts)));
         let mut state = self.state();
-        let Kept::Url { pace, is_asked } = &mut state.kept else { return };
+        let Kept::Url { due, failures, is_asked } = &mut state.kept else { return };
         *is_asked = false;
         let (new, troubles) = match merged {
             Ok((lists, doubts)) => {
                 let ends = lists.iter().map(|list| list.next_update()).min().unwrap_or(now_unix_s);
-                pace.succeeded(self.refresh.min(until_half(ends, now_unix_s)));
+                *failures = 0;
+                *due = Instant::now() + pace::after_answer(self.refresh, ends - now_unix_s);
                 (Some(lists).filter(|lists| *lists != *held), doubts)
             }
             Err(why) => {
-                pace.failed(self.refresh);
+                *failures = failures.saturating_add(1);
+                *due = Instant::now() + pace::after_failure(self.refresh, *failures);
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 (None, vec![why])
             }
@@ -278,12 +283,6 @@ fn joined(troubles: &[String]) -> Option<String> {
 /// Whether no other list there is newer and speaks of the same.
 pub(super) fn is_newest(list: &Arc<RevocationList>, all: &[Arc<RevocationList>]) -> bool {
     !all.iter().any(|other| other.this_update() > list.this_update() && other.is_of_the_same(list))
-}
-
-/// Half of the time to an end.
-fn until_half(end: i64, now: i64) -> Duration {
-    let left = u64::try_from(end.saturating_sub(now)).unwrap_or(0);
-    (Duration::from_secs(left) / 2).max(SOONEST)
 }
 
 /// What an address says now. Anyone on the way to it may answer in its place: with an old list, which is not taken where

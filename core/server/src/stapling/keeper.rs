@@ -8,7 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Responders, Status, Subject, now_unix_s};
+use super::{Responders, Status, Subject};
+use crate::clock::now_unix_s;
 use crate::policy::ListenerPolicy;
 use crate::stage::Staged;
 
