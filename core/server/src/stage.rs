@@ -250,7 +250,8 @@ async fn stage_tls(
     let configs = configs(policy, before.map(|tls| &tls.configs), lists.as_deref());
     check_ciphers(listener, &configs, &keyring)?;
     let stapled_before = before.map_or(&[][..], |tls| &tls.stapling);
-    let stapling = stapling::of_listener(listener, tls, &keyring, (stapled_before, stapled), warnings)?;
+    bundles.look_after_issuers(tls);
+    let stapling = stapling::of_listener(listener, tls, &keyring, (stapled_before, stapled)).checked(warnings)?;
     Ok(TlsGate {
         decisions: decisions(listener, plugins, own_namespace(&keyring), directory),
         keyring,

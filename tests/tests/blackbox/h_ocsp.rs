@@ -364,6 +364,30 @@ fn f_18_a_bundle_that_is_read_anew_keeps_the_response_of_its_certificate() {
 }
 
 #[test]
+fn h_10_a_new_certificate_is_served_whomever_one_can_ask_about_it_and_issuers_may_come_later() {
+    let (ca, other) = (Authority::new("Server CA"), Authority::new("Another CA"));
+    let (first, second) = (ca.server(&["a.example.org"]), other.server(&["a.example.org"]));
+    let responder = Responder::start(&other);
+    responder.issue(&second);
+    let setup = Setup::new(&listener("ssl", "a", &responder.url("a"), "")).and(HTTP);
+    setup.file("ca.pem", ca.pem());
+    first.write(setup.dir.path(), "a");
+    let broker = setup.start();
+    settled(&broker, "ssl:a", "empty");
+    // Its issuer is unknown: nobody can be asked, and yet it must not wait until the old one has expired.
+    let mark = broker.journal.mark();
+    second.write(broker.dir(), "a");
+    broker.journal.expect(mark, "the new certificate", |line| line.says("certificate renewed"));
+    let said = broker.journal.expect(mark, "why", |line| line.raw.contains("no OCSP response can be had"));
+    assert!(said.raw.contains("the certificate of its issuer (CN=Another CA)"), "{said:?}");
+    assert_eq!(tls::naming("a.example.org").served(broker.address("ssl:a")).unwrap(), second.leaf());
+    // The file of issuers alone changes.
+    broker.setup.file("ca.pem", ca.pem() + &other.pem());
+    settled(&broker, "ssl:a", "good");
+    assert!(is_stapled(&broker, "ssl:a"));
+}
+
+#[test]
 fn without_an_address_the_responder_of_the_certificate_is_asked() {
     let ca = Authority::new("Server CA");
     let responder = Responder::start(&ca);

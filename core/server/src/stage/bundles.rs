@@ -273,6 +273,14 @@ impl<'k> Bundles<'k> {
         }
     }
 
+    /// The issuers' file for OCSP is one of those whose change is seen.
+    pub(super) fn look_after_issuers(&mut self, tls: &Tls) {
+        let issuers = tls.stapling.as_ref().and_then(|stapling| stapling.issuer_pem.as_ref());
+        if let Some(PemSource::Path(file)) = issuers.map(|source| &source.value) {
+            self.found.memory.read.note(file);
+        }
+    }
+
     fn read_pem(&mut self, file: &Path) -> Result<Vec<u8>, String> {
         self.found.memory.read.note(file);
         read_file(file, PEM_BYTES_MAX)

@@ -13,6 +13,7 @@ use super::stamps::Stamps;
 use super::stapling::Subjects;
 use super::{Stager, check_ciphers, decisions, keyring, own_namespace, stapling};
 use crate::policy::{Entrance, ListenerPolicy, TlsGate};
+use crate::stapling::Subject;
 
 /// What came of looking at all certificates again.
 pub(crate) struct Renewal {
@@ -73,15 +74,18 @@ async fn renewed(
     warnings: &mut Vec<Problem>,
 ) -> Result<Option<TlsGate>, Vec<Problem>> {
     let entries = bundles.of_listener(listener, tls, gate.client_auth, Some(&gate.keyring))?;
-    if entries.iter().all(|entry| is_served(&gate.keyring, &entry.bundle)) {
+    bundles.look_after_issuers(tls);
+    let same = entries.iter().all(|entry| is_served(&gate.keyring, &entry.bundle));
+    let keyring = if same { Arc::clone(&gate.keyring) } else { keyring(listener, entries)? };
+    let stapling = stapling::of_listener(listener, tls, &keyring, (&gate.stapling, stapled));
+    if same && is_stapled(&gate.stapling, &stapling.subjects) {
         return Ok(None);
     }
-    let keyring = keyring(listener, entries)?;
+    let stapling = stapling.anyhow(warnings);
     check_ciphers(listener, &gate.configs, &keyring)?;
     if let Some(lists) = &gate.lists {
         lists.expect_issuers(&keyring);
     }
-    let stapling = stapling::of_listener(listener, tls, &keyring, (&gate.stapling, stapled), warnings)?;
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let loaded = reseat(listener, &gate.decisions.plugins, &directory).await?;
     // The budget is that of before: the plugins are the same.
@@ -100,6 +104,11 @@ async fn renewed(
 /// Whether it is this very bundle, and not merely one of its name.
 fn is_served(keyring: &Keyring, bundle: &Arc<Bundle>) -> bool {
     keyring.bundle(bundle.name()).is_some_and(|served| Arc::ptr_eq(served, bundle))
+}
+
+/// Whether the same responses are kept as before.
+fn is_stapled(before: &[Arc<Subject>], now: &[Arc<Subject>]) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|(before, now)| Arc::ptr_eq(before, now))
 }
 
 /// The same plugins with the new bundles within their reach.

@@ -40,6 +40,35 @@ impl Subjects {
     }
 }
 
+/// What is stapled on a listener.
+pub(super) struct Stapled {
+    /// The certificates whose responses are kept.
+    pub(super) subjects: Vec<Arc<Subject>>,
+    /// Why there is none for others.
+    pub(super) without: Vec<Problem>,
+    /// What the operator should know besides.
+    pub(super) warnings: Vec<Problem>,
+}
+
+impl Stapled {
+    /// One of many that cannot be asked about is no reason to serve none of them; where there is no other, it is.
+    pub(super) fn checked(mut self, warnings: &mut Vec<Problem>) -> Result<Vec<Arc<Subject>>, Vec<Problem>> {
+        if self.subjects.is_empty() && !self.without.is_empty() {
+            return Err(self.without);
+        }
+        warnings.append(&mut self.without);
+        warnings.append(&mut self.warnings);
+        Ok(self.subjects)
+    }
+
+    /// A new certificate is served in any case: the old one's days are numbered.
+    pub(super) fn anyhow(mut self, warnings: &mut Vec<Problem>) -> Vec<Arc<Subject>> {
+        warnings.append(&mut self.without);
+        warnings.append(&mut self.warnings);
+        self.subjects
+    }
+}
+
 /// The certificates whose responses are kept. `before` are those of the same listener so far, which go on where they are
 /// the same; `others` are those of other listeners, which may have the same bundle.
 pub(super) fn of_listener(
@@ -47,11 +76,11 @@ pub(super) fn of_listener(
     tls: &Tls,
     keyring: &Keyring,
     (before, others): (&[Arc<Subject>], &mut Subjects),
-    warnings: &mut Vec<Problem>,
-) -> Result<Vec<Arc<Subject>>, Vec<Problem>> {
+) -> Stapled {
     let path = format!("listeners.{}.{}.ssl_options.ocsp", listener.kind.word(), listener.name);
+    let mut stapled = Stapled { subjects: Vec::new(), without: Vec::new(), warnings: Vec::new() };
     let Some(stapling) = &tls.stapling else {
-        warnings.extend(keyring.bundles().filter(|bundle| bundle.must_staple()).map(|bundle| Problem {
+        stapled.warnings.extend(keyring.bundles().filter(|bundle| bundle.must_staple()).map(|bundle| Problem {
             path: path.clone(),
             at: listener.at.clone(),
             text: format!(
@@ -60,16 +89,20 @@ pub(super) fn of_listener(
             ),
             hint: Some("write `ocsp { enable_ocsp_stapling = true }`".to_owned()),
         }));
-        return Ok(Vec::new());
+        return stapled;
     };
     let before = Subjects::of(before);
-    let issuers = issuers(stapling, &path).map_err(|problem| vec![problem])?;
-    let mut subjects = Vec::new();
-    let mut problems = Vec::new();
+    let issuers = match issuers(stapling, &path) {
+        Ok(issuers) => issuers,
+        Err(problem) => {
+            stapled.without.push(problem);
+            return stapled;
+        }
+    };
     for bundle in keyring.bundles() {
         match source(bundle, stapling, &issuers) {
-            Ok(source) => subjects.push(subject(bundle, source, &before, others)),
-            Err(text) => problems.push(Problem {
+            Ok(source) => stapled.subjects.push(subject(bundle, source, &before, others)),
+            Err(text) => stapled.without.push(Problem {
                 path: path.clone(),
                 at: stapling.at.clone(),
                 text: format!("no OCSP response can be had for {}: {text}", bundle.name()),
@@ -77,12 +110,7 @@ pub(super) fn of_listener(
             }),
         }
     }
-    // One of many is no reason to serve none of them.
-    if subjects.is_empty() && !problems.is_empty() {
-        return Err(problems);
-    }
-    warnings.extend(problems);
-    Ok(subjects)
+    stapled
 }
 
 fn issuers(stapling: &Stapling, path: &str) -> Result<Vec<CertificateDer<'static>>, Problem> {
