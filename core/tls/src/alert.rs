@@ -108,6 +108,10 @@ fn invalid(reason: &InvalidMessage) -> (Reason, String) {
         InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
             (Reason::NotTls, "the client does not speak TLS (plain MQTT or HTTP on a TLS port?)".to_owned())
         }
+        InvalidMessage::HandshakePayloadTooLarge => {
+            let words = "a TLS message of the client exceeds 64 KiB, as one with too many certificates does";
+            (Reason::BadMessage, words.to_owned())
+        }
         InvalidMessage::CertificatePayloadTooLarge => {
             (Reason::BadCertificate, "the client's certificates exceed 64 KiB".to_owned())
         }

@@ -151,8 +151,7 @@ pub(crate) fn of_certificate(reason: &CertificateError, whose: &str) -> (Reason,
         }
         CertificateError::UnknownIssuer => (
             Reason::UnknownIssuer,
-            "no client CA of the bundle issued the client certificate (unknown issuer, or an intermediate certificate \
-             was not sent)"
+            "no client CA of the bundle issued the client certificate (unknown issuer, or an intermediate is missing)"
                 .to_owned(),
         ),
         CertificateError::BadSignature => {

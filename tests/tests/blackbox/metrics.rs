@@ -234,6 +234,8 @@ fn what_the_gate_does_is_counted_by_listener_stage_reason_and_plugin() {
     let refused = |stage: &str, reason: &str| {
         format!("postern_connections_refused_total{{listener=\"ssl:gate\",stage=\"{stage}\",reason=\"{reason}\"}}")
     };
+    let failed =
+        |reason: &str| format!("postern_tls_handshake_failures_total{{listener=\"ssl:gate\",reason=\"{reason}\"}}");
     let of = |name: &str| format!("{name}{{listener=\"ssl:gate\"}}");
     let plugin = |name: &str, plugin: &str, position: u8| {
         format!("{name}{{listener=\"ssl:gate\",plugin=\"{plugin}\",position=\"{position}\"}}")
@@ -250,6 +252,9 @@ fn what_the_gate_does_is_counted_by_listener_stage_reason_and_plugin() {
             (&refused("certificate", "unknown_name"), 1),
             (&refused("handshake", "bad_certificate"), 1),
             (&refused("connect", "username_mismatch"), 1),
+            (&failed("unknown_name"), 1),
+            (&failed("unknown_issuer"), 1),
+            (&failed("closed"), 0),
             (&plugin("postern_plugin_refusals_total", "sni-selector", 2), 1),
             (&plugin("postern_plugin_failures_total", "sni-selector", 2), 0),
             // Two tenants' members came in; the others never had a CONNECT that counted.
