@@ -17,7 +17,7 @@ use postern_tls::Bundle;
 use crate::clock::now_unix_s;
 use crate::door::Door;
 use crate::metrics::{Metrics, Reloaded};
-use crate::policy::ListenerPolicy;
+use crate::policy::{ListenerPolicy, TlsGate};
 use crate::revalidation::{Affected, Revalidation};
 use crate::stage::stamps::Stamps;
 use crate::stage::{Renewal, Stager, Which};
@@ -230,7 +230,9 @@ impl Reloader {
 #[allow(clippy::option_option, reason = "nobody, some, or everybody")]
 fn affected(before: &ListenerPolicy, now: &ListenerPolicy) -> Option<Option<HashSet<BundleRef>>> {
     let (before, now) = (before.tls()?, now.tls()?);
-    if !Arc::ptr_eq(&before.configs, &now.configs) {
+    let lists = |tls: &TlsGate| tls.lists.as_ref().map(Arc::as_ptr);
+    // Other lists go into the handle that the settings of before have too.
+    if !Arc::ptr_eq(&before.configs, &now.configs) || lists(before) != lists(now) {
         return Some(None);
     }
     let cas = |bundle: &Bundle| bundle.client_cas().iter().map(|ca| ca.fingerprint).collect::<Vec<_>>();

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use postern_tests::alive::assert_alive;
+use postern_tests::alive::{assert_alive, unique};
 use postern_tests::http::Scrape;
 use postern_tests::http_server::{HttpServer, Reply};
 use postern_tests::pki::Crl;
+use postern_tests::tls::nameless;
+use postern_tests::wire::{Connect, V5};
 use rustls::AlertDescription;
 
 use crate::h_revocation::{Fleet, RENEWED, TROUBLE, refused, wait_until};
@@ -132,6 +134,29 @@ fn what_an_address_answers_otherwise_changes_nothing() {
     let told = broker.journal.find(mark, Duration::from_mins(1), |line| line.says(RENEWED));
     assert!(told.is_some(), "{}", broker.journal.text());
     assert_eq!(refused(&broker, "wss:checked", &fleet.revoked).0, AlertDescription::CertificateRevoked);
+    assert_alive(&broker);
+}
+
+#[test]
+fn h_05_lists_of_a_new_configuration_concern_those_who_are_in() {
+    const NOT_AUTHORIZED: u8 = 0x87;
+    let fleet = Fleet::new();
+    let setup = fleet.setup("files = [root.crl, plant.crl]");
+    setup.file("root.crl", fleet.root_crl());
+    setup.file("plant.crl", fleet.plant.crl(&Crl { this_update: -7_200, ..Crl::of(&[]) }));
+    setup.file("plant-2.crl", fleet.plant_crl());
+    let broker = setup.start();
+    let address = broker.address("ssl:checked");
+    let enter =
+        |shown| nameless().showing(shown).enter(address, &Connect::new(V5, unique("h05")).keep_alive(0)).admitted();
+    let (mut revoked, mut neighbour) = (enter(&fleet.revoked), enter(&fleet.neighbour));
+    let text = std::fs::read_to_string(broker.dir().join("postern.conf")).unwrap();
+    broker.setup.file("postern.conf", text.replace("plant.crl]", "plant.crl, plant-2.crl]"));
+    broker.signal("HUP");
+    let closed = revoked.closed_within(Duration::from_mins(1));
+    let told = closed.unwrap_or_else(|said| panic!("still in: {said:?}")).disconnect();
+    assert_eq!(told, Some(NOT_AUTHORIZED));
+    neighbour.ping();
     assert_alive(&broker);
 }
 
