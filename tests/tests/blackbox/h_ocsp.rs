@@ -477,3 +477,36 @@ fn the_example_is_accepted_where_its_certificates_are() {
     let text = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && !text.contains("OCSP"), "{text}{}", String::from_utf8_lossy(&ran.stderr));
 }
+
+#[test]
+fn f_18_stapling_is_switched_on_and_off_while_the_broker_runs() {
+    let ca = Authority::new("Server CA");
+    let certificate = ca.server(&["a.example.org"]);
+    let responder = Responder::start(&ca);
+    responder.issue(&certificate);
+    let config = |on: bool| {
+        let listener = listener("ssl", "a", &responder.url("a"), "");
+        let listener = listener.replace("enable_ocsp_stapling = true", &format!("enable_ocsp_stapling = {on}"));
+        let node = "node { name = \"blackbox\", data_dir = \"data\" }";
+        let control = "listeners.tcp.control { bind = \"127.0.0.1:0\", max_unauthenticated_per_address = 100000 }";
+        format!("{node}\n{control}\n{HTTP}\n{listener}")
+    };
+    let setup = Setup::bare(&config(false));
+    setup.file("ca.pem", ca.pem());
+    certificate.write(setup.dir.path(), "a");
+    let broker = setup.start();
+    let switch = |on: bool| {
+        let mark = broker.journal.mark();
+        broker.setup.file("postern.conf", config(on));
+        broker.signal("HUP");
+        broker.journal.expect(mark, "in force", |line| line.text("message").contains("is in force for new"));
+    };
+    assert!(!is_stapled(&broker, "ssl:a"));
+    switch(true);
+    settled(&broker, "ssl:a", "good");
+    assert!(is_stapled(&broker, "ssl:a"));
+    switch(false);
+    assert!(!is_stapled(&broker, "ssl:a"));
+    assert!(!scrape(&broker).has(&series("postern_ocsp_stapled", "ssl:a", "")));
+    assert_alive(&broker);
+}
