@@ -21,6 +21,7 @@ pub mod http_server;
 pub mod journal;
 pub mod mutation;
 pub mod ocsp;
+pub mod openssl;
 pub mod pki;
 pub mod programs;
 pub mod raw;

@@ -28,9 +28,9 @@ mod watching;
 pub use access::{Authentication, EnableAuthn, HashForm, ScramBase, UserBase, UserFile, UserFileForm, UserIdType};
 pub use handshake::{ClientPath, Negotiation, PartialChain};
 pub use model::{
-    CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel, ManagedCert,
-    Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret, SessionResumption,
-    SessionTickets, Stapling, Tls, Versions,
+    CertFiles, CertSource, ClientAuth, Config, Isolation, Listener, ListenerKind, Loaded, Log, LogFormat, LogLevel,
+    ManagedCert, Node, OnError, PasswordSource, PeerCert, PemSource, PluginEntry, PluginsConfig, Secret,
+    SessionResumption, SessionTickets, Stapling, Tls, UnknownSni, Versions,
 };
 pub use mqtt::{DurableSessions, KeepAliveMultiplier, Mqtt, Retainer, RetainerStorage, RevokedWill};
 pub use problem::{Origin, Problem, Spanned};

@@ -296,6 +296,8 @@ pub struct Tls {
     pub crl: Option<Crl>,
     /// `ocsp`; none where nothing is stapled.
     pub stapling: Option<Stapling>,
+    /// What a name that nobody answers to is answered with.
+    pub unknown_sni: UnknownSni,
     /// From the first byte of the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
 }
@@ -349,15 +351,34 @@ pub struct Versions {
 pub enum CertSource {
     /// One certificate, from files.
     Files {
-        /// Leaf first, then the intermediates in their order.
-        certfile: Spanned<PemSource>,
-        /// The private key.
-        keyfile: Spanned<PemSource>,
-        /// Opens the key where it is encrypted.
-        password: Option<Spanned<PasswordSource>>,
+        /// `certfile`, `keyfile` and `password`.
+        files: CertFiles,
+        /// `additional_certs`: those with keys of other types.
+        additional: Vec<CertFiles>,
     },
     /// Bundles under the data directory, chosen by name. Never empty; the first one is the default.
     Managed(Vec<Spanned<ManagedCert>>),
+}
+
+/// A certificate and its key, in files or in the configuration.
+#[derive(Debug, Clone)]
+pub struct CertFiles {
+    /// Leaf first, then the intermediates in their order.
+    pub certfile: Spanned<PemSource>,
+    /// The private key.
+    pub keyfile: Spanned<PemSource>,
+    /// Opens the key where it is encrypted.
+    pub password: Option<Spanned<PasswordSource>>,
+}
+
+/// What becomes of a client that asks for a name which no bundle of the listener answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum UnknownSni {
+    /// The default bundle answers, as in EMQX.
+    #[default]
+    Default,
+    /// The handshake ends with the alert `unrecognized_name`.
+    Refuse,
 }
 
 /// A bundle that a listener presents.

@@ -62,7 +62,7 @@ impl std::fmt::Debug for Chapter {
 const PEM: Kind = Kind::Other("path or PEM", "\"server.pem\"");
 
 /// All of them.
-pub const CHAPTERS: &[&Chapter] = &[&SSL_OPTIONS, &MANAGED_CERTS, &CRL, &OCSP];
+pub const CHAPTERS: &[&Chapter] = &[&SSL_OPTIONS, &MANAGED_CERTS, &ADDITIONAL_CERTS, &CRL, &OCSP];
 
 pub(crate) const SSL_OPTIONS: Chapter = Chapter {
     path: "ssl_options",
@@ -86,6 +86,13 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
              stands in its `key-password`",
         ),
         key(
+            "additional_certs",
+            Kind::Other("list of objects", "[{ certfile = a, keyfile = b }]"),
+            None,
+            "Certificates with keys of other types, which answer in place of `certfile` where a client can use these \
+             alone; see below",
+        ),
+        key(
             "cacertfile",
             PEM,
             None,
@@ -98,6 +105,14 @@ pub(crate) const SSL_OPTIONS: Chapter = Chapter {
             None,
             "Bundles under `node.data_dir`, chosen by the name that a client asks for; see below. `certfile`, `keyfile` \
              and `password` have no effect beside it",
+        ),
+        key(
+            "unknown_sni",
+            Kind::Word(&["default", "refuse"]),
+            Some("default"),
+            "What a client gets that asks for a name which no bundle in its reach answers to: the default bundle, as in \
+             EMQX, or the alert `unrecognized_name`. A plugin may answer it with another bundle than the default all \
+             the same. A client that asks for no name, or for an address, gets the default bundle",
         ),
         key(
             "verify",
@@ -231,8 +246,23 @@ pub(crate) const MANAGED_CERTS: Chapter = Chapter {
             Kind::Other("DNS name", "\"*.example.org\""),
             None,
             "The name that it answers to, exact or with one leading `*.`, which stands for one label. Without it, the DNS \
-             names in its certificate",
+             names in its certificate. Bundles of one namespace may have the same names, where their keys are of \
+             different types (RSA, ECDSA, Ed25519) and their client CAs are the same: the first that the client can use \
+             answers",
         ),
+    ],
+    foreign: &[],
+};
+
+pub(crate) const ADDITIONAL_CERTS: Chapter = Chapter {
+    path: "ssl_options.additional_certs[]",
+    about: "A certificate beside `certfile`, for the same names and with a key of another type: RSA, ECDSA and Ed25519 are \
+            three. The first that the client can use answers, `certfile` before these, these in their order; so the one \
+            that is preferred comes first.",
+    keys: &[
+        key("certfile", PEM, None, "As in `ssl_options`. Must be given"),
+        key("keyfile", PEM, None, "As in `ssl_options`. Must be given"),
+        key("password", Kind::Other("text or `file://PATH`", "\"file://word\""), None, "As in `ssl_options`"),
     ],
     foreign: &[],
 };

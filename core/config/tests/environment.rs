@@ -31,7 +31,7 @@ fn a_variable_beats_the_file() {
 
 #[test]
 fn a_value_is_taken_whole_whatever_signs_are_in_it() {
-    use postern_config::{CertSource, PasswordSource};
+    use postern_config::{CertFiles, CertSource, PasswordSource};
     for (value, expect) in [
         ("pa#ss//wo=rd", "pa#ss//wo=rd"),
         ("${HOME}", "${HOME}"),
@@ -43,7 +43,8 @@ fn a_value_is_taken_whole_whatever_signs_are_in_it() {
     ] {
         let env = [("POSTERN_LISTENERS__SSL__DEFAULT__SSL_OPTIONS__PASSWORD", value)];
         let config = load_with(TEXT, &env, &[]).unwrap_or_else(|p| panic!("{}", lines(&p))).config;
-        let CertSource::Files { password: Some(password), .. } = &config.listeners[1].tls.as_ref().unwrap().source
+        let CertSource::Files { files: CertFiles { password: Some(password), .. }, .. } =
+            &config.listeners[1].tls.as_ref().unwrap().source
         else {
             panic!("{value}")
         };

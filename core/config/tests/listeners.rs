@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_config::{
-    CertSource, ClientAuth, Isolation, ListenerKind, LogFormat, LogLevel, OnError, PasswordSource, PeerCert, PemSource,
-    Versions,
+    CertFiles, CertSource, ClientAuth, Isolation, ListenerKind, LogFormat, LogLevel, OnError, PasswordSource, PeerCert,
+    PemSource, Versions,
 };
 use support::{bad, good, lines, load_text, load_with};
 
@@ -45,7 +45,9 @@ fn the_documented_listeners_are_read_as_they_stand() {
 
     let tls = listeners[0].tls.as_ref().unwrap();
     assert_eq!(tls.client_auth, ClientAuth::Off);
-    let CertSource::Files { certfile, keyfile, password: None } = &tls.source else { panic!("{tls:?}") };
+    let CertSource::Files { files: CertFiles { certfile, keyfile, password: None }, .. } = &tls.source else {
+        panic!("{tls:?}")
+    };
     assert_eq!(certfile.value, PemSource::Path("etc/certs/server.pem".into()));
     assert_eq!(keyfile.at.to_string(), "etc/postern.conf:9:15");
     assert_eq!(tls.cacertfile.as_ref().unwrap().value, PemSource::Path("etc/certs/root-ca.pem".into()));
@@ -184,7 +186,19 @@ fn server_names_are_folded_and_given_once() {
     let CertSource::Managed(certs) = &config.listeners[0].tls.as_ref().unwrap().source else { panic!("not managed") };
     assert_eq!(certs[0].value.sni.as_deref(), Some("mqtt.example.org"));
     assert_eq!(certs[1].value.sni.as_deref(), Some("*.example.org"));
-    refused(&list("a.example", "A.Example."), "`a.example` was given a bundle already at etc/postern.conf:1:");
+    assert!(load_text(&list("a.example", "A.Example.")).is_ok(), "whether their keys differ, the files show");
+    let three = |second: &str, third: &str| {
+        ssl(&format!(
+            "managed_certs = [{{ bundle_name = x, sni = a.example }}, {{ bundle_name = y, sni = a.example }}, \
+             {{ {second}, sni = \"A.Example.\" }}, {{ {third}, sni = b.example }}]"
+        ))
+    };
+    assert!(load_text(&three("bundle_name = z", "bundle_name = z")).is_ok());
+    let twice = "managed_certs[2].sni: the name was given a bundle already at etc/postern.conf:1:";
+    refused(&three("bundle_name = y", "bundle_name = z"), twice);
+    refused(&three("bundle_name = z, namespace = acme", "bundle_name = z"), twice);
+    let four = three("bundle_name = z", "bundle_name = u").replace("b.example", "a.example");
+    refused(&four, "managed_certs[3].sni: the name was given a bundle already at etc/postern.conf:1:");
     for name in ["127.0.0.1", "a..b", "*.*.a.example", "a.*.example", "*", "-a.example", "a b"] {
         refused(&list("ok.example", name), "is no server name");
     }
@@ -234,14 +248,17 @@ fn variables_in_quoted_paths_are_replaced() {
 fn keys_may_stand_in_the_configuration_and_passwords_in_files() {
     let pem = "-----BEGIN PRIVATE KEY-----\\nabc\\n-----END PRIVATE KEY-----";
     let config = good(&ssl(&format!("certfile = c.pem, keyfile = \"{pem}\", password = \"file:///run/pw\""))).config;
-    let CertSource::Files { keyfile, password, .. } = &config.listeners[0].tls.as_ref().unwrap().source else {
+    let CertSource::Files { files: CertFiles { keyfile, password, .. }, .. } =
+        &config.listeners[0].tls.as_ref().unwrap().source
+    else {
         panic!("no files")
     };
     let PemSource::Inline(key) = &keyfile.value else { panic!("a path") };
     assert!(key.expose().starts_with("-----BEGIN PRIVATE KEY-----\n"));
     assert_eq!(password.as_ref().unwrap().value, PasswordSource::File("/run/pw".into()));
     let config = good(&files("password = 0012")).config;
-    let CertSource::Files { password, .. } = &config.listeners[0].tls.as_ref().unwrap().source else {
+    let CertSource::Files { files: CertFiles { password, .. }, .. } = &config.listeners[0].tls.as_ref().unwrap().source
+    else {
         panic!("no files")
     };
     let PasswordSource::Inline(password) = &password.as_ref().unwrap().value else { panic!("a file") };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_config::{
-    AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, PublishRates, Rate, TcpOptions, WebSocket,
+    AccessRule, ClientAuth as ConfiguredClientAuth, ProxyProtocol, PublishRates, Rate, TcpOptions, UnknownSni,
+    WebSocket,
 };
 use postern_identity::{AccessRules, Gate, ListenerId, Namespace, NamespaceName};
 use postern_mqtt::Limits;
@@ -141,6 +142,8 @@ pub struct TlsGate {
     pub(crate) lists: Option<Arc<Lists>>,
     /// The listener's own setting, which plugins may only make stricter.
     pub client_auth: ClientAuth,
+    /// What a name that no bundle answers to is answered with.
+    pub unknown_sni: UnknownSni,
     /// From accept to the end of the handshake.
     pub handshake_timeout: Duration,
     /// The bundles whose OCSP responses are stapled.

@@ -218,7 +218,7 @@ async fn stage_tls(
 ) -> Result<TlsGate, Vec<Problem>> {
     let &Place { config, host, before, .. } = place;
     let auth = client_auth(tls.client_auth);
-    let keyring = keyring(listener, bundles.of_listener(listener, tls, auth, None)?)?;
+    let keyring = keyring(listener, tls, bundles.of_listener(listener, tls, auth, None)?)?;
     let directory: Arc<dyn BundleDirectory> = keyring.clone();
     let plugins = plugins::load(listener, config, host, &directory, place.plugins_before()).await?;
     if !config.authenticates(listener) {
@@ -258,6 +258,7 @@ async fn stage_tls(
         configs,
         lists,
         client_auth: auth,
+        unknown_sni: tls.unknown_sni,
         handshake_timeout: tls.handshake_timeout,
         stapling,
     })
@@ -295,16 +296,9 @@ fn configs(policy: TlsPolicy, before: Option<&Arc<ServerConfigs>>, lists: Option
     })
 }
 
-fn keyring(listener: &Listener, entries: Vec<KeyringEntry>) -> Result<Arc<Keyring>, Vec<Problem>> {
-    let keyring = Keyring::build(entries, listener.namespaces.clone()).map_err(|error| {
-        vec![Problem {
-            path: format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name),
-            at: listener.at.clone(),
-            text: error.to_string(),
-            hint: None,
-        }]
-    });
-    keyring.map(Arc::new)
+fn keyring(listener: &Listener, tls: &Tls, entries: Vec<KeyringEntry>) -> Result<Arc<Keyring>, Vec<Problem>> {
+    let keyring = Keyring::build(entries, listener.namespaces.clone());
+    keyring.map(Arc::new).map_err(|error| vec![bundles::misfit(&error, listener, tls)])
 }
 
 /// The plugins of a listener, ready to be asked.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use postern_identity::{AmbiguousCertificate, BundleRef, CertFacts, DnsName, SubjectAltName};
+use rustls::SignatureAlgorithm;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -369,6 +370,11 @@ impl Bundle {
     /// `rsa`, `ecdsa-p256`, `ecdsa-p384` or `ed25519`.
     pub fn key_type(&self) -> &'static str {
         self.key_type
+    }
+
+    /// The algorithm that its key signs with.
+    pub(crate) fn algorithm(&self) -> SignatureAlgorithm {
+        self.certified.key.algorithm()
     }
 
     /// The facts of its client CAs, in the file's order.

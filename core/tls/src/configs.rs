@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use postern_identity::{BundleRef, ClientAuthWish};
+use postern_identity::{BundleRef, ClientAuthWish, ClientHello};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
 use rustls::server::danger::ClientCertVerifier;
@@ -20,6 +20,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::bundle::Bundle;
 use crate::crl::Revocation;
 use crate::ocsp::StaplingCert;
+use crate::offer;
 use crate::policy::{Anchors, ClientAuth, TlsPolicy, Versions};
 use crate::resumption::Sessions;
 use crate::verdict::Verdict;
@@ -165,6 +166,15 @@ impl ServerConfigs {
     /// The policy.
     pub fn policy(&self) -> &TlsPolicy {
         &self.policy
+    }
+
+    /// Which of several bundles answers this client: the first that it can use.
+    pub fn pick<'b>(
+        &self,
+        candidates: impl Iterator<Item = &'b Arc<Bundle>>,
+        hello: &ClientHello,
+    ) -> Option<&'b Arc<Bundle>> {
+        offer::best(candidates, self.policy.versions, &self.provider.cipher_suites, hello)
     }
 
     /// The settings with which the bundle answers, where a plugin wishes this of the client. A hit costs a

@@ -7,33 +7,16 @@ use std::path::Path;
 
 use postern_tests::alive::assert_alive;
 use postern_tests::broker::{Broker, Setup};
+use postern_tests::openssl::{self, ED25519, P256, P384, RSA};
 use postern_tests::pki::pem;
-use postern_tests::programs;
 use postern_tests::tls;
 
 const PASSWORD: &str = "correct horse";
 
-/// Runs `openssl` in the directory.
-#[track_caller]
-fn openssl(dir: &Path, line: &str) {
-    let in_dir = |word: &str| word.replace("DIR/", &format!("{}/", dir.display()));
-    let words: Vec<String> = line.split_whitespace().map(in_dir).collect();
-    programs::run("openssl", &words, b"").succeeded();
-}
-
 /// A self-signed certificate `NAME.pem` with the key `NAME.key` in PKCS#8.
 fn make(dir: &Path, name: &str, algorithm: &str) {
-    openssl(
-        dir,
-        &format!(
-            "req -x509 -newkey {algorithm} -nodes -subj /CN={name} -addext subjectAltName=DNS:{name}.example \
-                  -days 2 -keyout DIR/{name}.key -out DIR/{name}.pem"
-        ),
-    );
+    openssl::self_signed(dir, name, algorithm, &format!("{name}.example"));
 }
-
-const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
-const P384: &str = "ec -pkeyopt ec_paramgen_curve:P-384";
 
 /// A file listener `listeners.TYPE.NAME`.
 fn listener(kind: &str, name: &str, options: &str) -> String {
@@ -83,11 +66,11 @@ fn every_form_of_key_that_openssl_writes_is_served_with_its_password_inline_and_
     let setup = Setup::new(&config);
     let dir = setup.dir.path();
     setup.file("word", format!("{PASSWORD}\n"));
-    for (name, algorithm) in [("rsa", "rsa:2048"), ("p256", P256), ("p384", P384), ("ed25519", "ed25519")] {
+    for (name, algorithm) in [("rsa", RSA), ("p256", P256), ("p384", P384), ("ed25519", ED25519)] {
         make(dir, name, algorithm);
     }
     for (name, from, how, _) in FORMS {
-        openssl(dir, &format!("{how} -in DIR/{from}.key -out DIR/{name}.key"));
+        openssl::run(dir, &format!("{how} -in DIR/{from}.key -out DIR/{name}.key"));
         std::fs::copy(dir.join(from).with_extension("pem"), dir.join(name).with_extension("crt")).unwrap();
     }
     let checked = setup.check();
@@ -112,7 +95,7 @@ fn a_wrong_password_is_told_and_never_shown() {
         let dir = setup.dir.path();
         setup.file("word", PASSWORD);
         make(dir, "p", P256);
-        openssl(dir, &format!("{how} -in DIR/p.key -out DIR/locked.key -passout file:DIR/word"));
+        openssl::run(dir, &format!("{how} -in DIR/p.key -out DIR/locked.key -passout file:DIR/word"));
         let checked = setup.check();
         assert_eq!(checked.code, Some(1), "{form}: {checked:?}");
         assert!(checked.text.contains("does not open the key"), "{form}: {checked:?}");
@@ -125,7 +108,7 @@ fn a_wrong_password_is_told_and_never_shown() {
 #[test]
 fn certificates_come_by_symbolic_link_by_variable_and_as_pem_in_the_configuration() {
     let pems = tempfile::tempdir().unwrap();
-    make(pems.path(), "linked", "rsa:2048");
+    make(pems.path(), "linked", RSA);
     make(pems.path(), "inline", P256);
     make(pems.path(), "ca", P256);
     let inline = |file: &str| std::fs::read_to_string(pems.path().join(file)).unwrap();

@@ -6,7 +6,7 @@ use postern_tests::raw;
 use postern_tests::tls;
 use postern_tests::wire::{self, Connect, V3_1_1, V5};
 
-use crate::fixture::{Gate, gate, name};
+use crate::fixture::{Gate, entry, gate, listener, name, namespace_lookup};
 
 /// What the listener that answers unknown names with its default serves for these bytes.
 fn served(gate: &Gate, name: impl AsRef<[u8]>) -> &'static str {
@@ -166,4 +166,76 @@ fn f_13_a_listener_with_one_certificate_serves_it_to_everybody() {
         assert_eq!(hello.ask(address), Answer::Served(gate.acme.leaf().to_vec()));
     }
     postern_tests::alive::assert_alive(&broker);
+}
+
+// ---- `unknown_sni`, which needs no plugin ---------------------------------------------------------------
+
+/// The same certificates on `ssl` and `wss`, in files and as bundles, with `unknown_sni` as given; without it where empty.
+fn listeners(word: &str) -> String {
+    let option = if word.is_empty() { String::new() } else { format!("unknown_sni = {word}") };
+    let files = format!("certfile = wild.pem, keyfile = wild.key, {option}");
+    let of_kind = |kind: &str| {
+        let of_files = format!("listeners.{kind}.files {{ bind = \"127.0.0.1:0\", ssl_options {{ {files} }} }}\n");
+        // The selector's own word is `default`: what the listener says is stricter.
+        let plugins = [namespace_lookup(), entry("sni-selector", "")];
+        let bundles = listener("bundles", &option, &plugins);
+        of_files + &bundles.replace("listeners.ssl.", &format!("listeners.{kind}."))
+    };
+    of_kind("ssl") + &of_kind("wss")
+}
+
+#[test]
+fn f_11_unknown_names_are_refused_where_the_listener_says_so_with_and_without_plugins() {
+    let certificates = crate::fixture::Certificates::make();
+    for word in ["refuse", "default", ""] {
+        let setup = postern_tests::broker::Setup::new(&listeners(word));
+        certificates.write(&setup);
+        certificates.wild.write(setup.dir.path(), "wild");
+        let broker = setup.start();
+        let of = |listener: &str, hello: Hello| match hello.ask(broker.address(listener)) {
+            Answer::Served(leaf) if leaf == certificates.wild.leaf() => "wild",
+            Answer::Served(leaf) if leaf == certificates.default.leaf() => "default",
+            Answer::Served(leaf) if leaf == certificates.acme.leaf() => "acme",
+            Answer::Alert(112) => "unrecognized_name",
+            other => panic!("{listener}: {other:?}"),
+        };
+        let unknown = |default| if word == "refuse" { "unrecognized_name" } else { default };
+        for kind in ["ssl", "wss"] {
+            let (files, bundles) = (format!("{kind}:files"), format!("{kind}:bundles"));
+            // F-13 and F-09: no name, and an address in its place, are the default's.
+            for hello in [Hello::default(), hello::naming("192.0.2.1")] {
+                assert_eq!(of(&files, hello.clone()), "wild", "{word} {kind}");
+                assert_eq!(of(&bundles, hello), "default", "{word} {kind}");
+            }
+            // F-08 and F-11: whom a name belongs to does not depend on how it is written.
+            for known in ["a.t.example.org", "A.T.Example.Org", "a.t.example.org."] {
+                assert_eq!(of(&files, hello::naming(known)), "wild", "{word} {kind} {known}");
+                assert_eq!(of(&bundles, hello::naming(known)), "wild", "{word} {kind} {known}");
+            }
+            assert_eq!(of(&bundles, hello::naming("localhost")), "default", "the default has a name of its own");
+            assert_eq!(of(&bundles, hello::naming(name::ACME)), "acme", "{word} {kind}");
+            // F-10 and F-11: nobody's.
+            for nobody in ["a.b.t.example.org", "t.example.org", "nobody.example.org", "xn--bcher-kva.example.com"] {
+                assert_eq!(of(&files, hello::naming(nobody)), unknown("wild"), "{word} {kind} {nobody}");
+                assert_eq!(of(&bundles, hello::naming(nobody)), unknown("default"), "{word} {kind} {nobody}");
+            }
+        }
+        postern_tests::alive::assert_alive(&broker);
+    }
+}
+
+#[test]
+fn f_11_a_name_of_another_tenant_is_nobodys() {
+    let option = "unknown_sni = refuse";
+    // Without a plugin that decides it, everybody is of the global namespace.
+    let setup = postern_tests::broker::Setup::new(&listener("a", option, &[entry("sni-selector", "")]));
+    let certificates = crate::fixture::Certificates::make();
+    certificates.write(&setup);
+    let broker = setup.start();
+    assert_eq!(hello::naming(name::ACME).ask(broker.address("ssl:a")), Answer::Alert(112));
+    let line =
+        broker.journal.expect(0, "the refusal", |line| line.says("refused") && line.text("why") == "unknown_name");
+    assert!(line.text("detail").contains("unknown_sni"), "{line:?}");
+    let served = hello::naming("localhost").ask(broker.address("ssl:a"));
+    assert_eq!(served, Answer::Served(certificates.default.leaf().to_vec()));
 }

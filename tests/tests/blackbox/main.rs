@@ -16,6 +16,7 @@ mod config_cli;
 mod d_subscribe;
 mod e_access;
 mod e_users;
+mod f_17_key_types;
 mod f_asked;
 mod f_failures;
 mod f_keys;

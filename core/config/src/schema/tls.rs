@@ -6,7 +6,9 @@ use std::time::Duration;
 use postern_identity::names::{BundleName, BundleRef, DnsName, Namespace, NamespaceName};
 
 use crate::emqx;
-use crate::model::{CertSource, ClientAuth, ManagedCert, PasswordSource, PemSource, Secret, Tls, Versions};
+use crate::model::{
+    CertFiles, CertSource, ClientAuth, ManagedCert, PasswordSource, PemSource, Secret, Tls, UnknownSni, Versions,
+};
 use crate::problem::{Origin, Spanned};
 use crate::reader::{Item, Reader, Section, shown};
 use crate::reference;
@@ -16,6 +18,8 @@ use crate::value::Value;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The shortest and the longest that may be asked for.
 const HANDSHAKE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(5));
+/// A listener's certificate can have a key of one of three types, and there is one in `certfile`.
+const MAX_ADDITIONAL: usize = 2;
 /// Bundles of one listener, in the configuration.
 const MAX_MANAGED: usize = 10_000;
 
@@ -25,6 +29,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let source = source(reader, &mut section);
     let client_auth = client_auth(reader, &mut section);
     let crl = super::revocation::crl(reader, &mut section, client_auth);
+    let unknown_sni = section.take("unknown_sni").and_then(|item| unknown_sni(reader, &item));
     let versions = section.take("versions").and_then(|item| versions(reader, &item));
     let versions = versions.unwrap_or(Versions { tls12: true, tls13: true });
     let negotiation = super::negotiation::of_listener(reader, &mut section, versions);
@@ -50,6 +55,7 @@ pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
         resumption,
         crl,
         stapling,
+        unknown_sni: unknown_sni.unwrap_or_default(),
         handshake_timeout: timeout.unwrap_or(HANDSHAKE_TIMEOUT),
     })
 }
@@ -69,36 +75,77 @@ pub(super) fn pem(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Spanned<Pe
 }
 
 fn source(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<CertSource> {
-    let cert = section.take("certfile");
-    let key = section.take("keyfile");
-    let password = section.take("password");
+    let own = FileItems::take(section);
+    let additional = section.take("additional_certs");
     if let Some(managed) = section.take("managed_certs") {
-        for item in [&cert, &key, &password].into_iter().flatten() {
+        for item in [&own.cert, &own.key, &own.password, &additional].into_iter().flatten() {
             reader.warn(item.key_at, &item.path, "has no effect beside `managed_certs`", Some("remove one of them"));
         }
         return managed_certs(reader, &managed).map(CertSource::Managed);
     }
-    let found = reader.problems.len();
-    let certfile = cert.as_ref().and_then(|item| pem(reader, item));
-    let keyfile = key.as_ref().and_then(|item| pem(reader, item));
-    let password = password.and_then(|item| password_source(reader, &item));
-    if let (Some(certfile), Some(keyfile)) = (certfile.clone(), keyfile.clone()) {
-        return Some(CertSource::Files { certfile, keyfile, password });
-    }
-    if reader.problems.len() > found {
+    let additional = additional.and_then(|item| additional_certs(reader, &item));
+    let files = own.read(reader, section, &["certfile", "keyfile", "managed_certs"])?;
+    Some(CertSource::Files { files, additional: additional.unwrap_or_default() })
+}
+
+fn additional_certs(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<CertFiles>> {
+    let items = reader.list(item)?;
+    if items.len() > MAX_ADDITIONAL {
+        let text = format!("{} certificates; beside `certfile` there can be {MAX_ADDITIONAL}", items.len());
+        reader.wrong(item, text, Some("keep one each with an RSA, an ECDSA and an Ed25519 key"));
         return None;
     }
-    let broken = |item: &Option<Item<'_>>| item.as_ref().is_some_and(|item| matches!(item.node.value, Value::Broken));
-    if broken(&cert) || broken(&key) || section.misspelt(&["certfile", "keyfile", "managed_certs"]) {
-        return None;
+    let certs = items.iter().filter_map(|item| {
+        let mut section = reader.section(item)?.described(&reference::ADDITIONAL_CERTS);
+        let files = FileItems::take(&mut section).read(reader, &section, &["certfile", "keyfile"]);
+        reader.finish(&section, &[]);
+        files
+    });
+    Some(certs.collect())
+}
+
+/// What a certificate in files is written as.
+struct FileItems<'n> {
+    cert: Option<Item<'n>>,
+    key: Option<Item<'n>>,
+    password: Option<Item<'n>>,
+}
+
+impl<'n> FileItems<'n> {
+    fn take(section: &mut Section<'n>) -> Self {
+        let [cert, key, password] = ["certfile", "keyfile", "password"].map(|key| section.take(key));
+        Self { cert, key, password }
     }
-    let (text, hint) = match (certfile, keyfile) {
-        (Some(_), None) => ("there is a `certfile`, but no `keyfile`", "add the private key's file"),
-        (None, Some(_)) => ("there is a `keyfile`, but no `certfile`", "add the certificate's file"),
-        _ => ("there is no certificate", "add `certfile` and `keyfile`, or `managed_certs`"),
-    };
-    reader.problem(section.at, &section.path, text, Some(hint));
-    None
+
+    /// `sources` are the keys of which a misspelt one says enough.
+    fn read(&self, reader: &mut Reader<'_>, section: &Section<'_>, sources: &[&'static str]) -> Option<CertFiles> {
+        let found = reader.problems.len();
+        let certfile = self.cert.as_ref().and_then(|item| pem(reader, item));
+        let keyfile = self.key.as_ref().and_then(|item| pem(reader, item));
+        let password = self.password.as_ref().and_then(|item| password_source(reader, item));
+        if let (Some(certfile), Some(keyfile)) = (certfile.clone(), keyfile.clone()) {
+            return Some(CertFiles { certfile, keyfile, password });
+        }
+        let broken = |item: &&Item<'_>| matches!(item.node.value, Value::Broken);
+        let broken = [&self.cert, &self.key].into_iter().flatten().any(|item| broken(&item));
+        if reader.problems.len() > found || broken || section.misspelt(sources) {
+            return None;
+        }
+        let (text, hint) = match (certfile, keyfile) {
+            (Some(_), None) => ("there is a `certfile`, but no `keyfile`", "add the private key's file"),
+            (None, Some(_)) => ("there is a `keyfile`, but no `certfile`", "add the certificate's file"),
+            _ if sources.contains(&"managed_certs") => {
+                ("there is no certificate", "add `certfile` and `keyfile`, or `managed_certs`")
+            }
+            _ => ("there is no certificate", "add `certfile` and `keyfile`"),
+        };
+        reader.problem(section.at, &section.path, text, Some(hint));
+        None
+    }
+}
+
+fn unknown_sni(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<UnknownSni> {
+    reader.word(item, &[("default", UnknownSni::Default), ("refuse", UnknownSni::Refuse)])
 }
 
 fn password_source(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Spanned<PasswordSource>> {
@@ -165,23 +212,35 @@ fn managed_certs(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<Spanned
         reader.wrong(item, format!("{} bundles, at most {MAX_MANAGED} fit one listener", items.len()), None);
         return None;
     }
-    let mut seen: HashMap<String, Origin> = HashMap::new();
+    let mut seen: HashMap<String, Vec<(BundleRef, Origin)>> = HashMap::new();
     let mut certs = Vec::new();
     for item in &items {
         let Some((cert, sni)) = managed_cert(reader, item) else { continue };
         if let (Some(name), Some(sni)) = (&cert.value.sni, sni) {
             let here = reader.origin(sni.node.at);
-            match seen.get(name) {
-                Some(first) => {
-                    let text = format!("`{name}` was given a bundle already at {first}");
-                    reader.wrong(&sni, text, Some("one name has one bundle"));
-                }
-                None => _ = seen.insert(name.clone(), here),
-            }
+            let others = seen.entry(name.clone()).or_default();
+            claimed(reader, &sni, &cert.value.bundle, others);
+            others.push((cert.value.bundle.clone(), here));
         }
         certs.push(cert);
     }
     Some(certs)
+}
+
+/// A name may have several bundles of one owner. That their keys are of different types, the certificates show.
+fn claimed(reader: &mut Reader<'_>, sni: &Item<'_>, bundle: &BundleRef, others: &[(BundleRef, Origin)]) {
+    let Some((first, at)) = others.first() else { return };
+    let why = if others.iter().any(|(other, _)| other == bundle) {
+        "the same one"
+    } else if first.namespace != bundle.namespace {
+        "one of another namespace"
+    } else if others.len() > MAX_ADDITIONAL {
+        "and more than there are types of keys"
+    } else {
+        return;
+    };
+    let text = format!("the name was given a bundle already at {at}, {why}");
+    reader.wrong(sni, text, Some("one name has one bundle, or one each with an RSA, an ECDSA and an Ed25519 key"));
 }
 
 fn managed_cert<'n>(reader: &mut Reader<'_>, item: &Item<'n>) -> Option<(Spanned<ManagedCert>, Option<Item<'n>>)> {

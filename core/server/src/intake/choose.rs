@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use postern_config::UnknownSni;
 use postern_identity::{
-    BundleRef, CertFacts, CertificateQuestion, ClientAuthWish, ClientHello, Decision, Gate, NamespaceOutcome,
-    NamespaceQuestion, Refusal, Stage, Why,
+    BundleRef, CertFacts, CertificateQuestion, ClientAuthWish, ClientHello, Decision, DnsName, Gate, Namespace,
+    NamespaceOutcome, NamespaceQuestion, Refusal, Stage, Why,
 };
 use postern_tls::Bundle;
 use tokio::net::TcpStream;
@@ -56,10 +57,27 @@ async fn decide(
     let question = CertificateQuestion { peer: &story.peer, hello, namespace: &story.namespace };
     let decision = budget.spend(Stage::Certificate, gate.certificate(question)).await?;
     let choice = decision.answer;
-    let bundle = tls.keyring.bundle(&choice.bundle).ok_or_else(|| out_of_reach(&choice.bundle))?;
-    story.bundle = Some(choice.bundle);
+    if let Some(name) = unanswered(tls, hello, &choice.bundle, &story.namespace) {
+        let detail = format!("no bundle answers to {name}, and `unknown_sni` is `refuse`");
+        return Err(Refusal::new(Stage::Certificate, Why::UnknownName, detail));
+    }
+    let candidates = tls.keyring.candidates(&choice.bundle);
+    let bundle = tls.configs.pick(candidates, hello).ok_or_else(|| out_of_reach(&choice.bundle))?;
+    story.bundle = Some(bundle.name().clone());
     story.bundle_by = decision.by;
     Ok((Arc::clone(bundle), choice.client_auth, namespace_open))
+}
+
+/// The name that was asked for, where the default bundle was to answer it for want of a better one, and must not.
+fn unanswered<'h>(
+    tls: &TlsGate,
+    hello: &'h ClientHello,
+    chosen: &BundleRef,
+    namespace: &Namespace,
+) -> Option<&'h DnsName> {
+    let name = hello.server_name.as_ref().filter(|_| tls.unknown_sni == UnknownSni::Refuse)?;
+    let default = tls.keyring.first().is_some_and(|bundle| bundle.name() == chosen);
+    (default && !tls.keyring.answers(name, namespace)).then_some(name)
 }
 
 /// Asks for the namespace, and keeps it in the story where there is one.

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use postern_config::{CertSource, Listener, Origin, PartialChain, PasswordSource, PemSource, Problem, Spanned, Tls};
+use postern_config::{
+    CertFiles, CertSource, Listener, Origin, PartialChain, PasswordSource, PemSource, Problem, Spanned, Tls,
+};
 use postern_identity::{BundleName, BundleRef, Namespace};
-use postern_tls::{Anchors, Bundle, ClientAuth, Keyring, KeyringEntry, PemSet};
+use postern_tls::{Anchors, Bundle, ClientAuth, Keyring, KeyringEntry, KeyringError, PemSet};
 
 use super::stamps::Stamps;
 
@@ -91,14 +93,7 @@ impl<'k> Bundles<'k> {
     ) -> Result<Vec<KeyringEntry>, Vec<Problem>> {
         let path = format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name);
         match &tls.source {
-            CertSource::Files { certfile, keyfile, password } => {
-                let bundle = self
-                    .files(&path, tls, (certfile, keyfile, password.as_ref()))
-                    .and_then(|bundle| wants_ca(bundle, (auth, anchors(tls)), &path, &certfile.at));
-                let served = serving.and_then(Keyring::first);
-                let bundle = self.or_served(bundle, served).map_err(|problem| vec![problem])?;
-                Ok(vec![KeyringEntry { bundle, sni: None }])
-            }
+            CertSource::Files { files, additional } => self.of_files(&path, tls, auth, (files, additional), serving),
             CertSource::Managed(entries) => {
                 let mut found = Vec::new();
                 let mut problems = Vec::new();
@@ -109,7 +104,10 @@ impl<'k> Bundles<'k> {
                         .and_then(|bundle| wants_ca(bundle, (auth, anchors(tls)), &path, &entry.at));
                     let served = serving.and_then(|keyring| keyring.bundle(&entry.value.bundle));
                     match self.or_served(bundle, served) {
-                        Ok(bundle) => found.push(KeyringEntry { bundle, sni: entry.value.sni.clone() }),
+                        Ok(bundle) => {
+                            let sni = entry.value.sni.clone();
+                            found.push(KeyringEntry { bundle, sni, siblings: Vec::new() });
+                        }
                         Err(problem) => problems.push(problem),
                     }
                 }
@@ -184,20 +182,51 @@ impl<'k> Bundles<'k> {
         Some(Arc::clone(&known.bundle))
     }
 
-    fn files(
+    fn of_files(
         &mut self,
         path: &str,
         tls: &Tls,
-        (certfile, keyfile, password): (&Spanned<PemSource>, &Spanned<PemSource>, Option<&Spanned<PasswordSource>>),
-    ) -> Result<Arc<Bundle>, Problem> {
+        auth: ClientAuth,
+        (files, additional): (&CertFiles, &[CertFiles]),
+        serving: Option<&Keyring>,
+    ) -> Result<Vec<KeyringEntry>, Vec<Problem>> {
+        let mut read = |path: &str, name: &str, files: &CertFiles| {
+            let name = BundleName::new(name).expect("the words and digits are a valid name");
+            let name = BundleRef { namespace: Namespace::Global, name };
+            let bundle = self.files(path, name.clone(), tls, files);
+            let bundle = bundle.and_then(|bundle| wants_ca(bundle, (auth, anchors(tls)), path, &files.certfile.at));
+            self.or_served(bundle, serving.and_then(|keyring| keyring.bundle(&name)))
+        };
+        let first = read(path, "certfile", files);
+        let others = additional.iter().enumerate().map(|(index, files)| {
+            let path = format!("{path}.additional_certs[{index}]");
+            read(&path, &format!("additional-certfile-{}", index + 1), files)
+        });
+        let (others, mut problems): (Vec<_>, Vec<_>) = others.partition(Result::is_ok);
+        let siblings: Vec<_> = others.into_iter().flatten().collect();
+        let first = match first {
+            Ok(first) if problems.is_empty() => first,
+            first => {
+                problems.insert(0, first);
+                return Err(problems.into_iter().filter_map(Result::err).collect());
+            }
+        };
+        for (index, sibling) in siblings.iter().enumerate() {
+            let path = format!("{path}.additional_certs[{index}]");
+            self.found.warnings.extend(names_missing(&first, sibling, &path, &additional[index].certfile.at));
+        }
+        Ok(vec![KeyringEntry { bundle: first, sni: None, siblings }])
+    }
+
+    fn files(&mut self, path: &str, name: BundleRef, tls: &Tls, files: &CertFiles) -> Result<Arc<Bundle>, Problem> {
+        let CertFiles { certfile, keyfile, password } = files;
+        let password = password.as_ref();
         let texts = Texts {
             chain: self.read_source(certfile, &format!("{path}.certfile"))?,
             key: self.read_source(keyfile, &format!("{path}.keyfile"))?.into(),
             ca: tls.cacertfile.as_ref().map(|ca| self.read_source(ca, &format!("{path}.cacertfile"))).transpose()?,
             password: password.map(|password| self.read_password(password, &format!("{path}.password"))).transpose()?,
         };
-        let name = BundleName::new("certfile").expect("the word is a valid name");
-        let name = BundleRef { namespace: Namespace::Global, name };
         self.parse(name, &texts, path, &certfile.at, "certfile, keyfile and cacertfile")
     }
 
@@ -335,6 +364,42 @@ pub(super) fn anchors(tls: &Tls) -> Anchors {
         PartialChain::LastTwo => 2,
     };
     Anchors { last }
+}
+
+/// Bundles that are good by themselves, and do not go together on this listener: told at the entry of the one that came
+/// second.
+pub(super) fn misfit(error: &KeyringError, listener: &Listener, tls: &Tls) -> Problem {
+    let options = format!("listeners.{}.{}.ssl_options", listener.kind.word(), listener.name);
+    let entry = match (error, &tls.source) {
+        (KeyringError::NameTwice { name, second, .. }, CertSource::Managed(entries)) => entries
+            .iter()
+            .position(|entry| entry.value.bundle == *second && entry.value.sni.as_ref() == Some(name))
+            .map(|index| (format!("managed_certs[{index}]"), entries[index].at.clone())),
+        (KeyringError::NamesDiffer { second, .. }, CertSource::Managed(entries)) => entries
+            .iter()
+            .position(|entry| entry.value.bundle == *second)
+            .map(|index| (format!("managed_certs[{index}]"), entries[index].at.clone())),
+        (_, CertSource::Files { additional, .. }) => {
+            additional.last().map(|files| ("additional_certs".to_owned(), files.certfile.at.clone()))
+        }
+        _ => None,
+    };
+    let (path, at) = match entry {
+        Some((entry, at)) => (format!("{options}.{entry}"), at),
+        None => (options, listener.at.clone()),
+    };
+    Problem { path, at, text: error.to_string(), hint: None }
+}
+
+/// A certificate that answers in another's place should be good for the same names.
+fn names_missing(first: &Bundle, sibling: &Bundle, path: &str, at: &Origin) -> Option<Problem> {
+    let missing = first.dns_names().iter().find(|name| !sibling.dns_names().contains(name))?;
+    Some(Problem {
+        path: path.to_owned(),
+        at: at.clone(),
+        text: format!("the certificate has not the name `{missing}`, which the one that it stands in for has"),
+        hint: Some("clients that get it will refuse it; have both issued for the same names".to_owned()),
+    })
 }
 
 /// A password file's text without its line end.

@@ -75,8 +75,9 @@ async fn renewed(
 ) -> Result<Option<TlsGate>, Vec<Problem>> {
     let entries = bundles.of_listener(listener, tls, gate.client_auth, Some(&gate.keyring))?;
     bundles.look_after_issuers(tls);
-    let same = entries.iter().all(|entry| is_served(&gate.keyring, &entry.bundle));
-    let keyring = if same { Arc::clone(&gate.keyring) } else { keyring(listener, entries)? };
+    let mut read = entries.iter().flat_map(|entry| std::iter::once(&entry.bundle).chain(&entry.siblings));
+    let same = read.all(|bundle| is_served(&gate.keyring, bundle));
+    let keyring = if same { Arc::clone(&gate.keyring) } else { keyring(listener, tls, entries)? };
     let stapling = stapling::of_listener(listener, tls, &keyring, (&gate.stapling, stapled));
     if same && is_stapled(&gate.stapling, &stapling.subjects) {
         return Ok(None);
@@ -96,6 +97,7 @@ async fn renewed(
         configs: Arc::clone(&gate.configs),
         lists: gate.lists.clone(),
         client_auth: gate.client_auth,
+        unknown_sni: gate.unknown_sni,
         handshake_timeout: gate.handshake_timeout,
         stapling,
     }))

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use postern_identity::{BundleDirectory, NamespaceName};
-use postern_tls::{Bundle, Keyring, KeyringEntry, KeyringError};
+use postern_identity::{BundleDirectory, DnsName, Namespace, NamespaceName};
+use postern_tls::{Bundle, Keyring, KeyringEntry, KeyringError, Mismatch};
 
-use crate::pki::{bundle, reference};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+
+use crate::pki::{Authority, bundle, bundle_with, reference, root};
 
 fn entry(bundle: &Arc<Bundle>, sni: Option<&str>) -> KeyringEntry {
-    KeyringEntry { bundle: Arc::clone(bundle), sni: sni.map(str::to_owned) }
+    KeyringEntry { bundle: Arc::clone(bundle), sni: sni.map(str::to_owned), siblings: Vec::new() }
 }
 
 fn build(entries: &[(&Arc<Bundle>, Option<&str>)]) -> Result<Keyring, KeyringError> {
@@ -45,8 +47,12 @@ fn f11_a_wildcard_matches_nothing_but_itself() {
 fn a_name_claimed_twice_by_sni_names_both_bundles() {
     let (a, b) = (bundle("a", &[]), bundle("acme/b", &[]));
     let error = build(&[(&a, Some("x.example")), (&b, Some("X.example"))]).unwrap_err();
-    let wanted =
-        KeyringError::NameTwice { name: "x.example".to_owned(), first: reference("a"), second: reference("acme/b") };
+    let wanted = KeyringError::NameTwice {
+        name: "x.example".to_owned(),
+        first: reference("a"),
+        second: reference("acme/b"),
+        mismatch: Mismatch::Namespace,
+    };
     assert_eq!(error, wanted);
     assert!(build(&[(&a, Some("x.example")), (&b, Some("y.example"))]).is_ok());
 }
@@ -126,4 +132,94 @@ fn the_directory_tells_what_a_plugin_may_know() {
     assert_eq!(info.fingerprint_sha256, a.leaf().fingerprint_hex());
     assert_eq!((info.not_before, info.not_after), (a.leaf().not_before, a.leaf().not_after));
     assert!(!info.has_client_ca);
+}
+
+// ---- several certificates for one name -------------------------------------------------------------------
+
+fn candidates(keyring: &Keyring, bundle: &str) -> Vec<String> {
+    keyring.candidates(&reference(bundle)).map(|bundle| bundle.name().to_string()).collect()
+}
+
+#[test]
+fn f_17_bundles_with_keys_of_different_types_share_a_name() {
+    let [p256, ed25519] = [("p256", &PKCS_ECDSA_P256_SHA256), ("ed25519", &PKCS_ED25519)]
+        .map(|(name, algorithm)| bundle_with(name, algorithm, &[]));
+    let alone = bundle("alone", &[]);
+    let keyring = build(&[
+        (&p256, Some("x.example")),
+        (&alone, Some("z.example")),
+        (&p256, Some("y.example")),
+        (&ed25519, Some("y.example")),
+        (&ed25519, Some("x.example")),
+    ])
+    .unwrap();
+    assert_eq!(answers(&keyring, "x.example").as_deref(), Some("(global)/p256"), "the first entry is the first");
+    assert_eq!(candidates(&keyring, "p256"), ["(global)/p256", "(global)/ed25519"]);
+    assert_eq!(candidates(&keyring, "ed25519"), ["(global)/ed25519", "(global)/p256"], "what was chosen comes first");
+    assert_eq!(candidates(&keyring, "alone"), ["(global)/alone"]);
+    assert!(candidates(&keyring, "nobody").is_empty());
+}
+
+#[test]
+fn f_17_what_cannot_stand_in_is_told() {
+    let [one, other] = [root("One"), root("Other")];
+    let p256 = |name: &str| bundle_with(name, &PKCS_ECDSA_P256_SHA256, &[]);
+    let ed25519 = |name: &str, trusted: &[&Authority]| bundle_with(name, &PKCS_ED25519, trusted);
+    let mismatch = |a: &Arc<Bundle>, b: &Arc<Bundle>| match build(&[(a, Some("x.example")), (b, Some("x.example"))])
+        .unwrap_err()
+    {
+        KeyringError::NameTwice { mismatch, .. } => mismatch,
+        error => panic!("{error}"),
+    };
+    assert_eq!(mismatch(&p256("a"), &p256("b")), Mismatch::KeyType);
+    let p384 = bundle_with("b", &PKCS_ECDSA_P384_SHA384, &[]);
+    assert_eq!(mismatch(&p256("a"), &p384), Mismatch::KeyType, "clients that do ECDSA do both curves");
+    assert_eq!(mismatch(&p256("a"), &ed25519("acme/b", &[])), Mismatch::Namespace);
+    assert_eq!(mismatch(&p256("a"), &ed25519("b", &[&one])), Mismatch::ClientCas);
+    let trusting = bundle_with("a", &PKCS_ECDSA_P256_SHA256, &[&one, &other]);
+    assert_eq!(mismatch(&trusting, &ed25519("b", &[&one])), Mismatch::ClientCas);
+    assert_eq!(mismatch(&trusting, &ed25519("b", &[&other, &one])), Mismatch::ClientCas, "their order has a meaning");
+    let same = ed25519("b", &[&one, &other]);
+    assert!(build(&[(&trusting, Some("x.example")), (&same, Some("x.example"))]).is_ok());
+}
+
+#[test]
+fn f_17_siblings_have_all_their_names_in_common() {
+    let (a, b) = (bundle_with("a", &PKCS_ECDSA_P256_SHA256, &[]), bundle_with("b", &PKCS_ED25519, &[]));
+    let both = [(&a, Some("x.example")), (&b, Some("x.example"))];
+    for more in [&a, &b] {
+        let error = build(&[&both[..], &[(more, Some("y.example"))]].concat()).unwrap_err();
+        assert!(error.to_string().contains("\"y.example\""), "{error}");
+    }
+    // The names of certificates are no claims.
+    assert!(build(&[&both[..], &[(&a, None)]].concat()).is_ok());
+}
+
+#[test]
+fn f_17_an_entry_may_bring_its_siblings() {
+    let (a, b) = (bundle_with("a", &PKCS_ECDSA_P256_SHA256, &[]), bundle_with("b", &PKCS_ED25519, &[]));
+    let with = |siblings: &[&Arc<Bundle>]| {
+        let siblings = siblings.iter().copied().cloned().collect();
+        Keyring::build(vec![KeyringEntry { bundle: Arc::clone(&a), sni: None, siblings }], Vec::new())
+    };
+    let keyring = with(&[&b]).unwrap();
+    assert_eq!(candidates(&keyring, "a"), ["(global)/a", "(global)/b"]);
+    assert_eq!(answers(&keyring, "any.example").as_deref(), Some("(global)/a"));
+    let error = with(&[&b, &bundle_with("c", &PKCS_ED25519, &[])]).unwrap_err();
+    assert!(matches!(error, KeyringError::NoSibling { mismatch: Mismatch::KeyType, .. }), "{error}");
+}
+
+#[test]
+fn a_name_is_answered_within_a_namespaces_reach_exactly_or_by_a_wildcard() {
+    let (acme, shared) = (bundle("acme/a", &[]), bundle("shared", &[]));
+    let keyring = build(&[(&acme, Some("*.acme.example")), (&shared, Some("shared.example"))]).unwrap();
+    let [nobody, of_acme, globex] = [None, Some("acme"), Some("globex")].map(|n| Namespace::from_option(n).unwrap());
+    let answers = |name: &str, namespace: &Namespace| keyring.answers(&DnsName::new(name).unwrap(), namespace);
+    assert!(answers("x.acme.example", &of_acme) && answers("shared.example", &of_acme));
+    for namespace in [&nobody, &globex] {
+        assert!(!answers("x.acme.example", namespace) && answers("shared.example", namespace));
+    }
+    for unknown in ["x.y.acme.example", "acme.example", "example", "x.shared.example"] {
+        assert!(!answers(unknown, &of_acme), "{unknown}");
+    }
 }

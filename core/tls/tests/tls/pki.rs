@@ -6,7 +6,7 @@ use postern_identity::{BundleName, BundleRef, Namespace};
 use postern_tls::{Bundle, BundleError, BundleWarning, PemSet};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
+    KeyPair, SignatureAlgorithm,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -132,4 +132,12 @@ impl Files {
 /// A bundle for these DNS names, from an authority of its own.
 pub(crate) fn bundle(name: &str, dns_names: &[&str]) -> Arc<Bundle> {
     Files::of(&server_pair(dns_names, &root("Server CA"))).bundle(name)
+}
+
+/// A bundle with a key of this kind, trusting these client CAs.
+pub(crate) fn bundle_with(name: &str, algorithm: &'static SignatureAlgorithm, trusted: &[&Authority]) -> Arc<Bundle> {
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let cert = server_params(&["any.example"]).signed_by(&key, &root("Server CA")).unwrap().der().clone();
+    let files = Files::of(&Pair { cert, key });
+    if trusted.is_empty() { files.bundle(name) } else { files.trusting(trusted).bundle(name) }
 }
