@@ -2,7 +2,7 @@
 //! is told at check where certificates cannot stand in for each other.
 
 use postern_tests::alive::assert_alive;
-use postern_tests::broker::{Broker, Checked, Setup};
+use postern_tests::broker::{Broker, Checked, Setup, plugin, root};
 use postern_tests::openssl::{self, ED25519, P256, P384, RSA, Served, s_client};
 use postern_tests::pki::Authority;
 
@@ -166,4 +166,35 @@ fn f_17_files_that_do_not_go_together_are_told_at_check() {
     told("{ certfile = rsa.pem, keyfile = one.key }", 1, &[at, "additional_certs[0]", "does not belong"]);
     told("{ certfile = rsa.pem }", 1, &[at, "additional_certs[0]", "no `keyfile`"]);
     told("{ certfile = rsa.pem, keyfile = rsa.key }", 0, &[at, "additional_certs[0]", "has not the name `mqtt."]);
+}
+
+/// `examples/certificates.conf`, with bundles as it says.
+#[test]
+fn f_17_the_example_serves_what_it_says() {
+    let example = std::fs::read_to_string(root().join("examples/certificates.conf")).unwrap();
+    let plugins = plugin("sni-selector");
+    let setup = Setup::bare(&example)
+        .env("POSTERN_NODE__DATA_DIR", "data")
+        .env("POSTERN_PLUGINS__DIR", plugins.parent().unwrap().to_str().unwrap())
+        .env("POSTERN_LISTENERS__SSL__DEFAULT__BIND", "127.0.0.1:0");
+    for (owner, bundle, algorithm, name) in [
+        ("global", "default", P256, "localhost"),
+        ("ns/acme", "mqtt-ecdsa", P256, NAME),
+        ("ns/acme", "mqtt-rsa", RSA, NAME),
+        ("ns/globex", "wildcard", P384, "*.globex.example.org"),
+    ] {
+        openssl::self_signed_bundle(setup.dir.path(), owner, bundle, algorithm, name);
+    }
+    let broker = setup.start();
+    for (options, wanted) in [
+        ("-noservername", Some("default")),
+        ("-servername localhost", Some("default")),
+        ("-servername mqtt.acme.example.org", Some("mqtt-ecdsa")),
+        ("-servername mqtt.acme.example.org -tls1_3 -sigalgs rsa_pss_rsae_sha256", Some("mqtt-rsa")),
+        ("-servername a.globex.example.org", Some("wildcard")),
+        ("-servername nobody.example.org", None),
+    ] {
+        let wanted = wanted.map_or(Served::Alert(112), |name| Served::CommonName(name.to_owned()));
+        assert_eq!(s_client(broker.address("ssl:default"), options), wanted, "{options}");
+    }
 }
