@@ -143,6 +143,17 @@ pub struct CertificateChoice {
     pub client_auth: ClientAuthWish,
 }
 
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSession {
+    /// `TLSv1.2` or `TLSv1.3`
+    pub version: &'static str,
+    /// The cipher suite, as its IANA number.
+    pub cipher_suite: u16,
+    /// Whether an earlier session was resumed: the client then proved possession of its key at an earlier time.
+    pub resumed: bool,
+}
+
 /// Who is this client?
 #[derive(Debug, Clone, Copy)]
 pub struct IdentityQuestion<'a> {
@@ -157,8 +168,8 @@ pub struct IdentityQuestion<'a> {
     /// The verified path, the client's certificate first, the trust anchor last. Empty where a trusted proxy
     /// verified it.
     pub chain: &'a [Arc<CertFacts>],
-    /// Whether the session was resumed.
-    pub resumed: bool,
+    /// The handshake; none where TLS ended at a proxy.
+    pub tls: Option<TlsSession>,
 }
 
 /// Who a certificate says its holder is: the answer to [`IdentityQuestion`].

@@ -18,7 +18,8 @@ pub use certificate::{AmbiguousCertificate, CertFacts, NameAttribute, SubjectAlt
 pub use credentials::{PasswordHash, Users};
 pub use decide::{
     Answer, BundleDirectory, BundleInfo, CertificateChoice, CertificateQuestion, ClientAuthWish, ClientHello, Decision,
-    Gate, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Peer, Proxied, ProxiedTls, Transport,
+    Gate, Identity, IdentityQuestion, NamespaceOutcome, NamespaceQuestion, Peer, Proxied, ProxiedTls, TlsSession,
+    Transport,
 };
 pub use names::{BundleName, BundleRef, DnsName, IdentityText, ListenerId, Namespace, NamespaceName, PluginName};
 pub use network::Network;

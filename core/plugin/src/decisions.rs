@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use postern_identity::{BundleRef, CertFacts, ClientHello, DnsName, Namespace, Proxied, Why};
+use postern_identity::{BundleRef, CertFacts, ClientHello, DnsName, Namespace, Proxied, TlsSession, Why};
 use tokio::sync::Semaphore;
 
 /// Decisions that are kept for each plugin and hook; the oldest go first.
@@ -59,16 +59,21 @@ pub(crate) struct Inputs<'a> {
     /// What the WIT has no flag for and yet goes into an authorizer's answer; always part of the key.
     pub(crate) bundle: Option<&'a BundleRef>,
     pub(crate) proxied: Option<&'a Proxied>,
-    pub(crate) resumed: bool,
+    pub(crate) tls: Option<TlsSession>,
 }
 
 impl Inputs<'_> {
     /// Each part carries its length or its end, so that two different inputs never make one key.
     fn key(&self, vary: Vary) -> Vec<u8> {
         let mut key = Vec::with_capacity(160);
-        let parts = [self.resumed, self.bundle.is_some(), self.proxied.is_some()];
+        let parts = [self.tls.is_some(), self.bundle.is_some(), self.proxied.is_some()];
         key.push(vary.0);
         key.extend(parts.map(u8::from));
+        if let Some(TlsSession { version, cipher_suite, resumed }) = self.tls {
+            text(&mut key, Some(version));
+            key.extend(cipher_suite.to_be_bytes());
+            key.push(u8::from(resumed));
+        }
         if let Some(bundle) = self.bundle {
             text(&mut key, bundle.namespace.name().map(AsRef::as_ref));
             text(&mut key, Some(bundle.name.as_str()));
@@ -320,7 +325,7 @@ mod tests {
             namespace: None,
             bundle: None,
             proxied: None,
-            resumed: false,
+            tls: None,
         }
     }
 

@@ -49,7 +49,7 @@ impl Ask for NamespaceQuestion<'_> {
             namespace: None,
             bundle: None,
             proxied: self.peer.proxied.as_deref(),
-            resumed: false,
+            tls: None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Ask for CertificateQuestion<'_> {
             namespace: Some(self.namespace),
             bundle: None,
             proxied: self.peer.proxied.as_deref(),
-            resumed: false,
+            tls: None,
         }
     }
 
@@ -118,7 +118,7 @@ impl Ask for IdentityQuestion<'_> {
             namespace: Some(self.namespace),
             bundle: self.bundle,
             proxied: self.peer.proxied.as_deref(),
-            resumed: self.resumed,
+            tls: self.tls,
         }
     }
 
@@ -130,7 +130,7 @@ impl Ask for IdentityQuestion<'_> {
             bundle: self.bundle.map(words::bundle_ref),
             server_name: self.server_name.map(ToString::to_string),
             chain: words::chain(self.chain),
-            resumed: self.resumed,
+            tls: self.tls.map(words::tls_session),
         };
         let answer = live
             .enter(cpu, |store| async move { guest.call_authorize(store, &conn, &request).await })

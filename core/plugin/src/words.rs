@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use postern_identity::{
     BundleInfo, BundleName, BundleRef, CertFacts, ClientAuthWish, ClientHello, NameAttribute, Namespace, Peer, Proxied,
-    SubjectAltName, Transport, Why,
+    SubjectAltName, TlsSession, Transport, Why,
 };
 
+use crate::bindings::exports::postern::gate::client_authorizer;
 use crate::bindings::postern::gate::{bundle_directory, certificates, types};
 use crate::failure::Failure;
 
@@ -77,6 +78,11 @@ pub(crate) fn bundle_info(info: &BundleInfo) -> bundle_directory::BundleInfo {
         fingerprint_sha256: info.fingerprint_sha256.clone(),
         has_client_ca: info.has_client_ca,
     }
+}
+
+pub(crate) fn tls_session(session: TlsSession) -> client_authorizer::TlsSession {
+    let TlsSession { version, cipher_suite, resumed } = session;
+    client_authorizer::TlsSession { version: version.to_owned(), cipher_suite, resumed }
 }
 
 pub(crate) fn chain(chain: &[Arc<CertFacts>]) -> Vec<certificates::Certificate> {

@@ -33,7 +33,7 @@ async fn identity(gate: &Chain) -> Result<Decision<Option<Identity>>, Refusal> {
         bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
-        resumed: false,
+        tls: None,
     };
     gate.identity(question).await
 }

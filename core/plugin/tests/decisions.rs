@@ -31,7 +31,7 @@ async fn identity(gate: &Chain, who: &Arc<CertFacts>, namespace: &Namespace) -> 
         bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
-        resumed: false,
+        tls: None,
     };
     gate.identity(question).await.map(|decision| decision.answer.expect("there is an authorizer"))
 }

@@ -34,7 +34,7 @@ async fn identity(gate: &Chain) -> Result<Option<Identity>, Refusal> {
         bundle: Some(&bundle(None, "default")),
         server_name: None,
         chain: &chain,
-        resumed: false,
+        tls: None,
     };
     gate.identity(question).await.map(|decision| decision.answer)
 }

@@ -222,7 +222,7 @@ async fn ask(gate: Arc<dyn Gate>, leaf: Arc<CertFacts>) -> Result<[f64; 3], Fail
                         bundle: Some(&bundle),
                         server_name: Some(&name),
                         chain: &chain,
-                        resumed: false,
+                        tls: None,
                     };
                     drop(gate.identity(question).await?);
                 }

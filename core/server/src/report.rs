@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use postern_identity::{BundleRef, DnsName, ListenerId, Namespace, Peer, PluginName, Refusal};
+use postern_identity::{BundleRef, DnsName, ListenerId, Namespace, Peer, PluginName, Refusal, TlsSession};
 use postern_mqtt::ReasonCode;
 use postern_mqtt::packet::{Connect, Version};
 use postern_realm::Dropped;
 use postern_tls::Reason;
 
 use crate::drive::storage::News;
-use crate::metrics::tls_word;
 use crate::revalidation::Invalid;
 
 /// What has been decided about a connection so far, and by whom.
@@ -24,9 +23,7 @@ pub(crate) struct Story {
     pub(crate) bundle_by: Option<PluginName>,
     pub(crate) identity_by: Option<PluginName>,
     /// What the TLS handshake agreed on.
-    pub(crate) tls_version: Option<rustls::ProtocolVersion>,
-    /// The handshake built on an earlier session.
-    pub(crate) resumed: bool,
+    pub(crate) tls: Option<TlsSession>,
     /// What the CONNECT says, once it is there.
     pub(crate) client_id: Option<Arc<str>>,
     /// Why the TLS handshake failed, if it did.
@@ -43,11 +40,15 @@ impl Story {
             bundle: None,
             bundle_by: None,
             identity_by: None,
-            tls_version: None,
-            resumed: false,
+            tls: None,
             client_id: None,
             reason: None,
         }
+    }
+
+    /// Said where it is so.
+    fn resumed(&self) -> Option<bool> {
+        self.tls.and_then(|tls| tls.resumed.then_some(true))
     }
 
     /// The client is in.
@@ -56,8 +57,8 @@ impl Story {
             connection = self.peer.connection,
             listener = %self.peer.listener,
             peer = %self.peer.address,
-            tls = self.tls_version.map(tls_word),
-            resumed = self.resumed.then_some(true),
+            tls = self.tls.map(|tls| tls.version),
+            resumed = self.resumed(),
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
             namespace_by = self.namespace_by.as_ref().map(tracing::field::display),
@@ -77,7 +78,7 @@ impl Story {
             connection = self.peer.connection,
             listener = %self.peer.listener,
             peer = %self.peer.address,
-            resumed = self.resumed.then_some(true),
+            resumed = self.resumed(),
             server_name = self.server_name.as_ref().map(tracing::field::display),
             namespace = %self.namespace,
             client_id = self.client_id.as_deref().filter(|id| !id.is_empty()).map(Refusal::foreign),

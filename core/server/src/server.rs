@@ -293,8 +293,8 @@ async fn serve(come: Come, door: Arc<Door>, shared: Arc<Shared>, mut stop: watch
         _ = stop.wait_for(|stopping| *stopping) => return,
         admitted = Box::pin(intake(accepted, &mut story)) => admitted,
     };
-    if let Some(version) = story.tls_version {
-        door.metrics.secured(version, story.resumed);
+    if let Some(tls) = story.tls {
+        door.metrics.secured(tls);
     }
     match admitted {
         Ok(admitted) => {

@@ -25,6 +25,7 @@ mod f_tls;
 mod fixture;
 mod frames;
 mod g_identity;
+mod g_session;
 mod h_ocsp;
 mod h_reload;
 mod h_resumption;

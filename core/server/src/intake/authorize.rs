@@ -58,7 +58,7 @@ impl Secured {
             bundle: Some(&bundle),
             server_name: story.server_name.as_ref(),
             chain: &self.chain,
-            resumed: story.resumed,
+            tls: story.tls,
         };
         let decision = budget.spend(Stage::Identity, gate.identity(question)).await?;
         story.identity_by = decision.by;

@@ -3,15 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
-use postern_identity::{CertFacts, ClientAuthWish, ClientHello, Refusal, Stage, Why};
+use postern_identity::{CertFacts, ClientAuthWish, ClientHello, Refusal, Stage, TlsSession, Why};
 use postern_tls::{Bundle, Reason, Verdict};
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, ServerConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::choose::Chosen;
 use crate::clock::now_unix_s;
+use crate::metrics::tls_word;
 use crate::policy::TlsGate;
 use crate::report::Story;
 
@@ -41,8 +42,7 @@ impl Chosen {
             Err(error) => return Err(explain(Stage::Handshake, &error, (verdict.as_ref(), Some(&hello)), story)),
         };
         let (_, session) = stream.get_ref();
-        story.tls_version = session.protocol_version();
-        story.resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        story.tls = agreed(session);
         let verdict = match (verdict, session.peer_certificates()) {
             // What was true when the session began need not be true any more.
             (None, Some(presented)) => tls
@@ -59,6 +59,13 @@ impl Chosen {
         let chain = chain.unwrap_or_default();
         Ok(Secured { stream: Box::new(stream), hello, chain, namespace_open, bundle, client_auth })
     }
+}
+
+/// There once the handshake is done.
+fn agreed(session: &ServerConnection) -> Option<TlsSession> {
+    let version = tls_word(session.protocol_version()?);
+    let cipher_suite = u16::from(session.negotiated_cipher_suite()?.suite());
+    Some(TlsSession { version, cipher_suite, resumed: session.handshake_kind() == Some(HandshakeKind::Resumed) })
 }
 
 /// An error of the TLS library in the words of the log.

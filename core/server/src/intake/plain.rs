@@ -45,7 +45,7 @@ async fn decide(plain: &PlainGate, story: &mut Story) -> Result<Option<Identity>
         bundle: None,
         server_name: story.server_name.as_ref(),
         chain: &[],
-        resumed: false,
+        tls: None,
     };
     let decision = budget.spend(Stage::Identity, gate.identity(question)).await?;
     story.identity_by = decision.by;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use postern_identity::Refusal;
+use postern_identity::{Refusal, TlsSession};
 use postern_tls::Reason;
 
 use super::refusals::Refusals;
@@ -37,10 +37,10 @@ impl ListenerMetrics {
     }
 
     /// Its handshake is done, and was a short one where it resumed a session.
-    pub(crate) fn secured(&self, version: rustls::ProtocolVersion, resumed: bool) {
-        let place = usize::from(version == rustls::ProtocolVersion::TLSv1_3);
+    pub(crate) fn secured(&self, tls: TlsSession) {
+        let place = usize::from(tls.version == TLS_VERSIONS[1]);
         self.handshakes[place].fetch_add(1, Relaxed);
-        if resumed {
+        if tls.resumed {
             self.resumed[place].fetch_add(1, Relaxed);
         }
     }

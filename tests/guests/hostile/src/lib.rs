@@ -182,6 +182,10 @@ impl client_authorizer::Guest for Plugin {
             }
             Some("pass") | None => Ok(Verdict::Pass),
             Some("deny") => Ok(Verdict::Deny(rejection(behaviour, text(&behaviour["detail"])))),
+            Some("report-session") => {
+                let session = request.tls.map(|tls| (tls.version, tls.cipher_suite, tls.resumed));
+                Ok(Verdict::Deny(rejection(behaviour, format!("{session:?} of {:?}", request.server_name))))
+            }
             Some(other) => match deeds::told(other, &report) {
                 Some(detail) => Ok(Verdict::Deny(rejection(behaviour, detail))),
                 None => Err(deeds::commit(behaviour)),
