@@ -144,15 +144,17 @@ impl Reloader {
     /// One line for each fault, once until it is over.
     fn tell(&mut self, refused: &[Problem]) {
         let faults: BTreeSet<String> = refused.iter().map(ToString::to_string).collect();
+        // Before a line says so: who reads it finds the figures as it says.
+        self.metrics.reloads().set_current(Reloaded::Certificates, faults.is_empty());
+        if !faults.is_subset(&self.told) {
+            self.metrics.reloads().refused(Reloaded::Certificates);
+        }
         for fault in faults.difference(&self.told) {
             tracing::error!("{fault}; what was served before is served on");
         }
-        if !faults.is_subset(&self.told) {
-            self.metrics.reloads().refused(Reloaded::Certificates);
-        } else if faults.is_empty() && !self.told.is_empty() {
+        if faults.is_empty() && !self.told.is_empty() {
             tracing::info!("all certificates are served as their files are");
         }
-        self.metrics.reloads().set_current(Reloaded::Certificates, faults.is_empty());
         self.told = faults;
     }
 

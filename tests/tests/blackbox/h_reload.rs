@@ -343,6 +343,33 @@ fn hang_up(broker: &Broker, text: &str, wanted: &str) -> usize {
     mark
 }
 
+#[test]
+fn e_07_what_was_queued_does_not_reach_a_client_whose_right_was_taken_away_meanwhile() {
+    let rules = |topics: &str| {
+        format!(
+            "node.data_dir = data\nlisteners.tcp.control.bind = \"127.0.0.1:0\"\n\
+             authorization.rules = [\n\
+             {{ permission = allow, action = publish, topics = all }}\n\
+             {{ permission = allow, action = subscribe, topics = [{topics}] }}]"
+        )
+    };
+    let broker = Setup::bare(&rules("\"kept/#\", \"taken/#\"")).start();
+    let connect = Connect::new(V5, unique("e07")).persistent();
+    let mut client = raw::enter(broker.control(), &connect);
+    client.subscribe("taken/#", 1).subscribe("kept/#", 1);
+    client.leave();
+    let publish = |topic: &str| _ = raw::enter(broker.control(), &Connect::new(V5, unique("p"))).publish(topic, topic);
+    publish("taken/1");
+    publish("kept/1");
+    hang_up(&broker, &rules("\"kept/#\""), IN_FORCE);
+    let mut back = raw::dial(broker.control());
+    assert!(back.enter(&connect).session_present());
+    publish("taken/2");
+    publish("kept/2");
+    let came = [back.message(), back.message()].map(|(topic, _)| topic);
+    assert_eq!(came, ["kept/1", "kept/2"]);
+}
+
 const IN_FORCE: &str = "the configuration was read again";
 const REFUSED: &str = "the new configuration is refused";
 

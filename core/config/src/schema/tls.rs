@@ -21,7 +21,7 @@ const HANDSHAKE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Durat
 /// A listener's certificate can have a key of one of three types, and there is one in `certfile`.
 const MAX_ADDITIONAL: usize = 2;
 /// Bundles of one listener, in the configuration.
-const MAX_MANAGED: usize = 10_000;
+const MAX_MANAGED: usize = 100_000;
 
 pub(super) fn options(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Tls> {
     let mut section = reader.section(item)?.described(&reference::SSL_OPTIONS);
