@@ -13,7 +13,7 @@ use hocon::{Token, TokenKind, tokenize};
 use crate::problem::{Origin, Problem};
 
 /// Longest text, in bytes: one file.
-pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
+pub(crate) const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Deepest nesting of `{` and `[`.
 pub(crate) const MAX_NESTING: usize = 64;
 /// Parts of one dotted key.
