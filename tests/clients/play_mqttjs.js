@@ -115,7 +115,8 @@ const commands = {
       else tell(client, "connected", { code: error.code ?? -1, why: String(error) });
     });
     session.on("disconnect", (packet) => (code = packet.reasonCode));
-    session.on("message", (_topic, _payload, packet) => tell(client, "message", messageOf(packet)));
+    // The topic as the library resolved it: the packet of a topic alias has none.
+    session.on("message", (topic, _payload, packet) => tell(client, "message", messageOf({ ...packet, topic })));
     session.on("close", () => {
       if (entered && !session.silent) tell(client, "closed", { code });
       entered = false;

@@ -20,6 +20,10 @@ const KEEP_ALIVE_MIN_S: u32 = 5;
 /// Plays one client until its connection ends or it is told to end.
 pub(crate) async fn play(told: Value, mut commands: Receiver<Value>) {
     let name = text(&told, "client");
+    if number(&told, "topic_alias_maximum").is_some() {
+        let why = "rumqttc shows a message as it came: by a topic alias of the broker alone, its topic is empty";
+        return tell(&name, "unspoken", json!({ "why": why }));
+    }
     let (client, mut events) = AsyncClient::new(options(&told), REQUESTS);
     let keep_alive_s = keep_alive_s(&told);
     let mut awaited = Awaited::default();
@@ -82,7 +86,6 @@ fn options(told: &Value) -> MqttOptions {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = number(told, "session_expiry");
     properties.max_packet_size = u32::try_from(PACKET_BYTES).ok();
-    properties.topic_alias_max = number(told, "topic_alias_maximum").and_then(|maximum| u16::try_from(maximum).ok());
     options.set_connect_properties(properties);
     if let Some(will) = told.get("will") {
         let retain = will["retain"] == true;
